@@ -1,0 +1,15 @@
+//! Forebay: a read/write-splitting MySQL proxy for WordPress.
+
+pub mod limits;
+
+pub mod wire;
+
+pub mod sql;
+
+pub mod position;
+
+pub mod cluster;
+
+pub mod freshness;
+
+pub mod session;

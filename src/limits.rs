@@ -1,0 +1,88 @@
+//! Every bound of the system, const-asserted against each other.
+//!
+//! Not a configuration: what an operator may change stands in `config` and is checked against
+//! these. Called by every layer; imports nothing.
+
+/// Bytes of a packet header.
+pub const PACKET_HEADER_BYTES: usize = 4;
+/// Largest payload of one chunk; a longer one goes on in the next chunk.
+pub const PACKET_CHUNK_BYTES_MAX: usize = 0xff_ffff;
+/// Everything a client may send before it is logged in, in one packet.
+pub const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+/// Connection attributes that are read; longer ones are refused.
+pub const CONNECT_ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
+/// An OK, ERR or EOF packet is captured whole up to this; a longer one is a protocol error.
+pub const TERMINATOR_BYTES_MAX: usize = 1024 * 1024;
+/// Longest user name, schema name and plugin name that is accepted.
+pub const NAME_BYTES_MAX: usize = 512;
+
+/// A command is understood from its first bytes; longer ones are scanned and streamed.
+pub const COMMAND_ROUTED_BYTES_MAX: usize = 16 * 1024;
+/// Largest statement that goes through, whatever the servers say.
+pub const COMMAND_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// A buffer borrowed while bytes move.
+pub const SLAB_BYTES: usize = 16 * 1024;
+/// Slabs kept for reuse by one thread.
+pub const SLABS_KEPT_PER_THREAD: usize = 64;
+/// A slab that grew past this is not kept.
+pub const SLAB_KEPT_BYTES_MAX: usize = 64 * 1024;
+/// A result is read this far before its first byte goes to the client, so that a lost server
+/// can be replaced unseen, and so that a slow client frees the server.
+pub const READ_AHEAD_BYTES_MAX: usize = 256 * 1024;
+
+/// Literal spans that one statement hands back.
+pub const LITERALS_MAX: usize = 256;
+/// Keys of one IN list that still count as keys.
+pub const KEYS_MAX: usize = 64;
+/// Tables that one statement may name before it counts as unknown.
+pub const TABLES_MAX: usize = 64;
+/// sqlparser's recursion limit.
+pub const PARSE_DEPTH_MAX: usize = 50;
+/// Shapes that one thread remembers.
+pub const DIGEST_CACHE_THREAD_ENTRIES: usize = 4 * 1024;
+/// Shapes that the process remembers.
+pub const DIGEST_CACHE_ENTRIES: usize = 64 * 1024;
+/// New shapes a client may invent in a second before it is routed unparsed.
+pub const SHAPES_PER_CLIENT_PER_SECOND: u32 = 500;
+
+/// Servers of one fleet.
+pub const SERVERS_MAX: usize = 64;
+/// Addresses that one name may resolve to.
+pub const ADDRESSES_PER_NAME_MAX: usize = 32;
+/// Clients connected at once.
+pub const CLIENTS_MAX: usize = 100_000;
+/// Sessions that may wait for one server's connections.
+pub const POOL_WAITERS_MAX: usize = 10_000;
+/// Variables that a session may carry from one connection to another; past that it holds.
+pub const SESSION_VARIABLES_MAX: usize = 64;
+/// Bytes of one carried variable's value.
+pub const SESSION_VALUE_BYTES_MAX: usize = 4 * 1024;
+/// Statements that one session may have prepared.
+pub const PREPARED_PER_SESSION_MAX: usize = 16 * 1024;
+/// Tables and schemas whose last write is remembered by name.
+pub const FLOOR_SCHEMAS_MAX: usize = 4 * 1024;
+/// Writes whose arrival at the replicas is awaited one by one.
+pub const WRITES_PENDING_MAX: usize = 16 * 1024;
+/// Bytes of an executed set that rides on each reply; a longer one is asked for on its own.
+pub const GTIDS_ON_REPLY_BYTES_MAX: usize = 256;
+/// Accounts whose passwords were learned.
+pub const ACCOUNTS_MAX: usize = 4 * 1024;
+/// Passwords that are valid for one name at once.
+pub const VERIFIERS_PER_NAME_MAX: usize = 4;
+/// Logins that are proved at a server at once.
+pub const PROOFS_AT_ONCE: usize = 4;
+/// Missing on a replica: (server, table) pairs remembered.
+pub const TABLES_MISSING_MAX: usize = 1024;
+/// Bytes of an admin request that are read.
+pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+const _: () = {
+    assert!(COMMAND_ROUTED_BYTES_MAX <= SLAB_BYTES);
+    assert!(SLAB_BYTES <= SLAB_KEPT_BYTES_MAX);
+    assert!(SLAB_KEPT_BYTES_MAX <= READ_AHEAD_BYTES_MAX);
+    assert!(COMMAND_BYTES_MAX > PACKET_CHUNK_BYTES_MAX);
+    assert!(KEYS_MAX <= LITERALS_MAX);
+    assert!(DIGEST_CACHE_THREAD_ENTRIES <= DIGEST_CACHE_ENTRIES);
+    assert!(PROOFS_AT_ONCE <= ACCOUNTS_MAX);
+    assert!(GTIDS_ON_REPLY_BYTES_MAX < TERMINATOR_BYTES_MAX);
+};
