@@ -65,6 +65,10 @@ pub const FLOOR_SCHEMAS_MAX: usize = 4 * 1024;
 pub const WRITES_PENDING_MAX: usize = 16 * 1024;
 /// Bytes of an executed set that rides on each reply; a longer one is asked for on its own.
 pub const GTIDS_ON_REPLY_BYTES_MAX: usize = 256;
+/// Bytes of a position (a GTID set or list) that are read.
+pub const POSITION_BYTES_MAX: usize = 1024 * 1024;
+/// Parts of the position that all applied writes are merged into; past that its gaps are closed.
+pub const POSITION_PARTS_KEPT_MAX: usize = 64;
 /// Accounts whose passwords were learned.
 pub const ACCOUNTS_MAX: usize = 4 * 1024;
 /// Passwords that are valid for one name at once.
