@@ -47,6 +47,10 @@ pub const SHAPES_PER_CLIENT_PER_SECOND: u32 = 500;
 
 /// Servers of one fleet.
 pub const SERVERS_MAX: usize = 64;
+/// Probes that fail in a row before a server counts as down.
+pub const PROBES_FAILED_MAX: u32 = 3;
+/// After a failed connect a server gets no reads for this long, or until a probe succeeds.
+pub const SUSPECT_BACK_OFF_MS: u64 = 1_000;
 /// Addresses that one name may resolve to.
 pub const ADDRESSES_PER_NAME_MAX: usize = 32;
 /// Clients connected at once.

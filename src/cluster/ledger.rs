@@ -1,0 +1,4 @@
+//! ledger
+/// stub
+#[derive(Debug)]
+pub struct Ledger;
