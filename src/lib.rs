@@ -13,3 +13,9 @@ pub mod cluster;
 pub mod freshness;
 
 pub mod session;
+
+#[cfg(feature = "io")]
+pub mod link;
+
+#[cfg(feature = "io")]
+pub mod secret;
