@@ -19,3 +19,9 @@ pub mod link;
 
 #[cfg(feature = "io")]
 pub mod secret;
+
+#[cfg(feature = "io")]
+pub mod backend;
+
+#[cfg(feature = "io")]
+pub mod client;

@@ -4,9 +4,11 @@
 //! `client` (which speaks to PHP) and `backend` (which speaks to MySQL). Both call it; nobody
 //! else opens a socket but the admin pages.
 
+pub mod exchange;
 pub mod network;
 pub mod stream;
 pub mod tls;
 
+pub use exchange::{Exchange, ExchangeError};
 pub use network::{Memory, Network};
 pub use stream::Stream;

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{Credentials, CryptoError, Digest, nonce};
 use crate::limits::{ACCOUNTS_MAX, PROOFS_AT_ONCE, VERIFIERS_PER_NAME_MAX};
+use crate::wire::auth::{Digests, caching_sha2_stage2, native_stage2};
 
 /// What is known about accounts.
 pub struct Book {
@@ -133,7 +134,7 @@ impl Book {
 
     /// Forgets one password: a server refused it.
     pub fn forget_password(&self, credentials: &Credentials) {
-        let verifier = credentials.expose(verifier);
+        let verifier = credentials.expose(caching_sha2_stage2::<Digest>);
         let mut learned = lock(&self.learned);
         if let Some(entries) = learned.get_mut(&credentials.user) {
             entries.retain(|entry| entry.known.verifier != verifier);
@@ -230,8 +231,8 @@ impl Book {
 impl Known {
     /// Works out what tokens are checked against.
     pub fn new(credentials: Arc<Credentials>) -> Known {
-        let native = credentials.expose(|password| Digest::sha1(&[&Digest::sha1(&[password])]));
-        Known { verifier: credentials.expose(verifier), native, credentials }
+        let native = credentials.expose(native_stage2::<Digest>);
+        Known { verifier: credentials.expose(caching_sha2_stage2::<Digest>), native, credentials }
     }
 }
 
@@ -248,10 +249,6 @@ struct Entry {
 }
 
 type Fingerprint = [u8; 32];
-
-fn verifier(password: &[u8]) -> [u8; 32] {
-    Digest::sha256(&[&Digest::sha256(&[password])])
-}
 
 fn evict_oldest(learned: &mut HashMap<Vec<u8>, Vec<Entry>>) {
     let last_proof = |entries: &Vec<Entry>| entries.iter().map(|entry| entry.proved_at).max();

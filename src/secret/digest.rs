@@ -5,18 +5,18 @@
 
 use aws_lc_rs::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
+use crate::wire::auth::Digests;
+
 /// The digests of the cryptography package.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Digest;
 
-impl Digest {
-    /// SHA-1 of the parts, one after another.
-    pub fn sha1(parts: &[&[u8]]) -> [u8; 20] {
+impl Digests for Digest {
+    fn sha1(parts: &[&[u8]]) -> [u8; 20] {
         digest(&SHA1_FOR_LEGACY_USE_ONLY, parts)
     }
 
-    /// SHA-256 of the parts, one after another.
-    pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    fn sha256(parts: &[&[u8]]) -> [u8; 32] {
         digest(&SHA256, parts)
     }
 }
