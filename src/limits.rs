@@ -15,6 +15,12 @@ pub const CONNECT_ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
 pub const TERMINATOR_BYTES_MAX: usize = 1024 * 1024;
 /// Longest user name, schema name and plugin name that is accepted.
 pub const NAME_BYTES_MAX: usize = 512;
+/// Columns, or parameters, of one result; MySQL's own limit is 4096.
+pub const COLUMNS_MAX: u64 = 0xffff;
+/// Bytes of an ERR's text that are kept beside what the client gets.
+pub const ERR_KEPT_BYTES_MAX: usize = 512;
+/// A walker that gathered a longer terminator gives its buffer back.
+pub const CAPTURE_KEPT_BYTES_MAX: usize = 1024;
 
 /// A command is understood from its first bytes; longer ones are scanned and streamed.
 pub const COMMAND_ROUTED_BYTES_MAX: usize = 16 * 1024;
