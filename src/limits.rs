@@ -48,6 +48,8 @@ pub const PARSE_DEPTH_MAX: usize = 50;
 pub const DIGEST_CACHE_THREAD_ENTRIES: usize = 4 * 1024;
 /// Shapes that the process remembers.
 pub const DIGEST_CACHE_ENTRIES: usize = 64 * 1024;
+/// Shapes that a replica refused as writes; once full, no new shape is trusted.
+pub const SHAPES_DISTRUSTED_MAX: usize = 1024;
 /// New shapes a client may invent in a second before it is routed unparsed.
 pub const SHAPES_PER_CLIENT_PER_SECOND: u32 = 500;
 
