@@ -13,3 +13,9 @@ pub mod cluster;
 pub mod freshness;
 
 pub mod session;
+
+#[cfg(feature = "io")]
+pub mod control;
+
+#[cfg(feature = "io")]
+pub mod metrics;
