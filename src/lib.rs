@@ -15,6 +15,12 @@ pub mod freshness;
 pub mod session;
 
 #[cfg(feature = "io")]
+pub mod control;
+
+#[cfg(feature = "io")]
+pub mod metrics;
+
+#[cfg(feature = "io")]
 pub mod link;
 
 #[cfg(feature = "io")]

@@ -91,6 +91,20 @@ pub const PROOFS_AT_ONCE: usize = 4;
 pub const TABLES_MISSING_MAX: usize = 1024;
 /// Bytes of an admin request that are read.
 pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// An admin request is read, answered and sent within this.
+pub const ADMIN_REQUEST_MS_MAX: u64 = 10_000;
+/// Admin requests that are worked on at once.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Demands that wait for the program to obey them.
+pub const DEMANDS_WAITING_MAX: usize = 16;
+/// A demand that was not obeyed by then is answered "busy".
+pub const DEMAND_WAIT_MS_MAX: u64 = 5_000;
+/// A configuration file that is read.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// A password, in a file or in the environment.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+/// One statement in so many is timed.
+pub const TIMED_ONE_IN: u32 = 16;
 
 const _: () = {
     assert!(COMMAND_ROUTED_BYTES_MAX <= SLAB_BYTES);
@@ -100,5 +114,6 @@ const _: () = {
     assert!(KEYS_MAX <= LITERALS_MAX);
     assert!(DIGEST_CACHE_THREAD_ENTRIES <= DIGEST_CACHE_ENTRIES);
     assert!(PROOFS_AT_ONCE <= ACCOUNTS_MAX);
+    assert!(DEMAND_WAIT_MS_MAX < ADMIN_REQUEST_MS_MAX);
     assert!(GTIDS_ON_REPLY_BYTES_MAX < TERMINATOR_BYTES_MAX);
 };
