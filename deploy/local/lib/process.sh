@@ -45,12 +45,13 @@ signal_node() { # NODE [SIGNAL]
   kill "-$signal" -- "-$pid"
 }
 
-# Everything that carries this stack's mark, but the one who asks.
+# Everything that carries this stack's mark. The caller does not: neither launcher nor watch.
 marked() {
   local file pid
-  grep -lzxF "FOREBAY_STACK=$DIR" /proc/[0-9]*/environ 2>/dev/null | while read -r file; do
+  # processes come and go while grep looks: what it could not read is no error
+  { grep -lzxF "FOREBAY_STACK=$DIR" /proc/[0-9]*/environ 2>/dev/null || true; } | while read -r file; do
     pid=${file#/proc/}; pid=${pid%/environ}
-    if [ "$pid" != $$ ] && [ "$pid" != "$BASHPID" ] && started "$pid" >/dev/null; then echo "$pid"; fi
+    if started "$pid" >/dev/null; then echo "$pid"; fi
   done
 }
 
@@ -59,6 +60,7 @@ none_marked() { [ -z "$(marked)" ]; }
 # The data is thrown away, so nothing needs a clean shutdown.
 down() { # [--keep]
   local pids tries
+  [ -n "${WATCHING:-}" ] || end_process watch KILL
   for tries in 1 2 3; do
     pids=$(marked)
     [ -n "$pids" ] || break
@@ -74,10 +76,16 @@ watch_owner() {
   [ "$OWNER" != none ] || return 0
   local since
   since=$(started "$OWNER") || die "owner $OWNER does not run"
-  spawn watch "$here/stack" watch "$DIR" "$OWNER" "$since"
+  mkdir -p "$DIR/watch"
+  setsid "$here/stack" watch "$DIR" "$OWNER" "$since" >"$DIR/watch/log" 2>&1 </dev/null &
+  echo "$! $(started $!)" >"$DIR/watch/pid"
+  disown
 }
 
 watch() { # OWNER SINCE
+  # a folder for scratch files may be gone by then
+  cd /
   while [ "$(started "$1")" = "$2" ]; do sleep 1; done
+  WATCHING=yes
   down
 }
