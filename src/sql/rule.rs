@@ -174,9 +174,11 @@ fn word(tokens: Lexemes<'_, '_>, at: usize) -> Effects {
         b"VALUE" if tokens.word(at + 1, "FOR") => Effects::WRITES,
         b"SQL_CALC_FOUND_ROWS" => Effects::CALC_FOUND_ROWS,
         b"CURRENT_USER" | b"CURRENT_ROLE" => Effects::SERVER_FACT,
-        b"WARNING_COUNT" | b"ERROR_COUNT" | b"IDENTITY" | b"LAST_INSERT_ID" if system_variable => {
-            Effects::DIAGNOSTICS
+        b"WARNING_COUNT" | b"ERROR_COUNT" if system_variable => Effects::DIAGNOSTICS,
+        b"IDENTITY" | b"LAST_INSERT_ID" if system_variable => {
+            Effects::DIAGNOSTICS | Effects::INSERT_ID
         }
+        b"FROM" | b"JOIN" | b"TABLE" | b"DATABASE" | b"SCHEMA" => Effects::DATABASE_MATTERS,
         _ => Effects::NONE,
     }
 }
