@@ -19,3 +19,6 @@ pub mod control;
 
 #[cfg(feature = "io")]
 pub mod metrics;
+
+#[cfg(feature = "io")]
+pub mod config;
