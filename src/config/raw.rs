@@ -107,7 +107,7 @@ impl Raw {
             mistakes.push(Mistake { key, value: None, origin: Some(origin.into()), expected });
         };
         let ValueKind::Array(users) = kind else {
-            return refuse("users".into(), Kind::Users.allowed());
+            return refuse("users".into(), format!("must be {}", Kind::Users.allowed()));
         };
         for (at, user) in users.into_iter().enumerate() {
             match user.try_deserialize::<User>() {
