@@ -21,4 +21,16 @@ pub mod control;
 pub mod metrics;
 
 #[cfg(feature = "io")]
+pub mod link;
+
+#[cfg(feature = "io")]
+pub mod secret;
+
+#[cfg(feature = "io")]
+pub mod backend;
+
+#[cfg(feature = "io")]
+pub mod client;
+
+#[cfg(feature = "io")]
 pub mod config;
