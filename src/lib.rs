@@ -31,3 +31,6 @@ pub mod backend;
 
 #[cfg(feature = "io")]
 pub mod client;
+
+#[cfg(feature = "io")]
+pub mod config;
