@@ -26,6 +26,7 @@ use crate::secret::{Credentials, Digest};
 use crate::session::observe::Write;
 use crate::session::variable::BASELINE;
 use crate::sql::Flavour;
+use crate::wire::auth::Digests as _;
 use crate::wire::err::Err as ErrPacket;
 
 const COM_INIT_DB: u8 = 2;
@@ -146,7 +147,7 @@ impl Fleet {
     pub fn account_of(&self, credentials: &Credentials) -> u64 {
         let digest = credentials.expose(|password| {
             let inner = Digest::sha256(&[password]);
-            Digest::sha256(&[&credentials.user, &[0], &inner])
+            Digest::sha256(&[credentials.user.as_slice(), &[0], &inner])
         });
         let mut number = [0; 8];
         for (to, from) in number.iter_mut().zip(digest) {

@@ -155,7 +155,8 @@ pub fn put_steps(
         put_command(flight, COM_RESET_CONNECTION, b"");
         steps.replies = 1 + recipe.put(flight, connection.capabilities, baseline);
         steps.resets = true;
-        let bare = Values { database: connection.values.database.clone(), ..Values::default() };
+        let mut bare = Values::default();
+        bare.database.clone_from(&connection.values.database);
         lacking = wanted.values.difference(&bare, any_database);
     }
     steps.replies += put_difference(flight, &lacking);

@@ -36,7 +36,7 @@ pub(super) struct Leases {
 
 impl Leases {
     /// It stays with the session.
-    pub fn keep(&mut self, lease: Lease, role: Role) {
+    pub(super) fn keep(&mut self, lease: Lease, role: Role) {
         self.remember(&lease, role);
         match role {
             Role::Primary => self.primary = Some(lease),
@@ -45,7 +45,7 @@ impl Leases {
     }
 
     /// It goes back; the session will look for it there first.
-    pub fn give_back(&mut self, lease: Lease, role: Role, session: u64) {
+    pub(super) fn give_back(&mut self, lease: Lease, role: Role, session: u64) {
         self.remember(&lease, role);
         lease.give_back(session);
     }
