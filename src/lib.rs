@@ -34,3 +34,6 @@ pub mod client;
 
 #[cfg(feature = "io")]
 pub mod config;
+
+#[cfg(feature = "io")]
+pub mod admin;
