@@ -142,13 +142,6 @@ impl Session {
         self.values_changed();
     }
 
-    /// wpdb-shaped: nothing was set but names, sql_mode and the database, which it sets again on
-    /// its next connection by itself.
-    #[must_use]
-    pub fn is_plain(&self) -> bool {
-        self.values.is_preamble() && self.insert_id.is_none()
-    }
-
     fn values_changed(&mut self) {
         self.fingerprint = self.values.fingerprint();
         self.mode = mode_of(&self.values, self.status, self.fresh_mode);

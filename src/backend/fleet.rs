@@ -367,6 +367,11 @@ impl Fleet {
         };
         self.lease(&request).await.map_err(|error| match error {
             LeaseError::Open(OpenError::Dial(DialError::Refused(refused))) => refused,
+            // MySQL leads names that it does not know into some plugin or other: they must look
+            // like wrong passwords.
+            LeaseError::Open(OpenError::Dial(DialError::Plugin(_))) => {
+                ErrPacket::new(1045, b"28000", "Access denied")
+            }
             LeaseError::Open(error) => ErrPacket::new(1105, b"HY000", no_primary(&error)),
             LeaseError::Busy => ErrPacket::new(1040, b"08004", "Too many connections"),
         })

@@ -65,7 +65,6 @@ pub const BASELINE: &[&str] = &[
     "sql_auto_is_null",
 ];
 const COLLATION_CONNECTION: usize = 3;
-const SQL_MODE: usize = 4;
 
 /// The database and the variables of a session, or of a server connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,12 +163,6 @@ impl Values {
             }
         }
         known
-    }
-
-    /// Nothing but what wpdb's preamble sets: names, sql_mode, the database.
-    #[must_use]
-    pub fn is_preamble(&self) -> bool {
-        self.variables.iter().all(|(place, _)| usize::from(*place) <= SQL_MODE)
     }
 
     /// A number that differs, in all likelihood, when the state differs. Never 0.
