@@ -37,3 +37,6 @@ pub mod config;
 
 #[cfg(feature = "io")]
 pub mod admin;
+
+#[cfg(feature = "io")]
+pub mod cli;
