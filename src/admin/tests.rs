@@ -166,7 +166,8 @@ async fn half_a_request_keeps_nobody_waiting() {
 async fn a_request_that_never_ends_is_ended() {
     let (at, _control) = start().await;
     // The paused clock leaps to the deadline as soon as everybody waits.
-    let body = exchange(at, b"POST /mode HTTP/1.1\r\nHost: f\r\nContent-Length: 9\r\n\r\nspl").await;
+    let body =
+        exchange(at, b"POST /mode HTTP/1.1\r\nHost: f\r\nContent-Length: 9\r\n\r\nspl").await;
     assert_eq!(body, "");
 }
 

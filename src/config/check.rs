@@ -190,12 +190,10 @@ fn threads(given: u64) -> usize {
 fn monitor(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Account> {
     let [user, file, password] =
         ["monitor.user", "monitor.password_file", "monitor.password"].map(|key| raw.origin(key));
-    if let Some(origin) = &password {
-        if !origin.starts_with("FOREBAY__") {
-            let expected = "must not stand in a file that people read and share: use \
-                            monitor.password_file or FOREBAY__MONITOR__PASSWORD";
-            mistakes.push(raw.mistake("monitor.password", expected));
-        }
+    if password.as_ref().is_some_and(|origin| !origin.starts_with("FOREBAY__")) {
+        let expected = "must not stand in a file that people read and share: use \
+                        monitor.password_file or FOREBAY__MONITOR__PASSWORD";
+        mistakes.push(raw.mistake("monitor.password", expected));
     }
     match (user.is_some(), file.is_some(), password.is_some()) {
         (false, false, false) => return None,
