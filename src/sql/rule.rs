@@ -87,6 +87,7 @@ fn statement(tokens: Lexemes<'_, '_>, mode: Mode, depth: Depth) -> Statement {
     let mut effects = found.effects | danger(tokens, found.verb);
     if scans_calls(tokens, found.verb) {
         effects |= call::effects(tokens, mode, found);
+        effects |= sequence(tokens);
     }
     let mut statement = Statement {
         verb: found.verb,
@@ -155,6 +156,7 @@ fn symbol(tokens: Lexemes<'_, '_>, at: usize, byte: u8, verb: Verb) -> Effects {
             Effects::NONE
         }
         b'@' => Effects::USER_VARIABLE,
+        b':' if verb == Verb::Set && tokens.touches(at, b'=') => Effects::NONE,
         b':' | b'{' | b'}' | b'[' | b']' => Effects::DANGER,
         b'(' | b')' | b',' | b'.' | b';' | b'=' | b'<' | b'>' | b'!' | b'+' | b'-' | b'*'
         | b'/' | b'%' | b'|' | b'&' | b'^' | b'~' | b'?' => Effects::NONE,
@@ -181,9 +183,20 @@ fn word(tokens: Lexemes<'_, '_>, at: usize) -> Effects {
     }
 }
 
+/// MariaDB's ORACLE mode: `s.nextval` draws from a sequence, without a parenthesis.
+fn sequence(tokens: Lexemes<'_, '_>) -> Effects {
+    let draws = |at: usize| {
+        let word = tokens.text(at).to_ascii_uppercase();
+        tokens.after_dot(at) && matches!(word.as_slice(), b"NEXTVAL" | b"CURRVAL")
+    };
+    match (0..tokens.len()).any(draws) {
+        true => Effects::CALLS_UNKNOWN,
+        false => Effects::NONE,
+    }
+}
+
 /// Effects that keep even a hinted query on the primary.
 const NEVER: [(Effects, &str); 10] = [
-    (Effects::DANGER, "a byte, comment or operator that servers may read otherwise"),
     (Effects::WRITES, "writes"),
     (Effects::LOCKS_ROWS, "locks rows"),
     (Effects::USER_LOCK, "takes a lock by name"),
@@ -193,6 +206,7 @@ const NEVER: [(Effects, &str); 10] = [
     (Effects::TEXT_PREPARE, "prepared statement"),
     (Effects::HANDLER, "handler"),
     (Effects::TEMPORARY_TABLE, "temporary table"),
+    (Effects::DANGER, "INTO, an executable comment, or a byte that servers may read otherwise"),
 ];
 
 /// Effects that leave a query unproved.
@@ -214,7 +228,7 @@ fn prove(
         Verb::Select | Verb::Show | Verb::Describe | Verb::Explain => true,
         Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete | Verb::Ddl => {
             statement.why = "writes";
-            return write_tables(statement, tokens, mode, depth);
+            return write_tables(statement, tokens, depth);
         }
         _ => false,
     };
@@ -222,7 +236,7 @@ fn prove(
         statement.why = "not a query";
         return;
     }
-    statement.effects |= into(tokens);
+    statement.effects |= not_in_queries(tokens);
     if found.verb == Verb::Show {
         statement.effects |= show::effects(tokens);
     }
@@ -291,9 +305,9 @@ fn second_opinion(
     }
 }
 
-/// INTO in a query: a file, a variable, or something that the parser must not be asked about.
-fn into(tokens: Lexemes<'_, '_>) -> Effects {
-    const NOT_IN_QUERIES: [&str; 10] = [
+/// Words that no plain query holds: INTO and its kin, or what only the parser could explain.
+fn not_in_queries(tokens: Lexemes<'_, '_>) -> Effects {
+    const REFUSED: [&str; 9] = [
         "INTO",
         "OUTFILE",
         "DUMPFILE",
@@ -303,19 +317,19 @@ fn into(tokens: Lexemes<'_, '_>) -> Effects {
         "DELETE",
         "CALL",
         "RETURNING",
-        "GRANT",
     ];
-    let mut effects = Effects::NONE;
-    for at in 0..tokens.len() {
-        let refused = NOT_IN_QUERIES.iter().any(|word| tokens.word(at, word))
+    let refused = |at: usize| {
+        let lock = tokens.word(at, "LOCK") && tokens.words(at + 1, &["IN", "SHARE"]);
+        let for_update = at.checked_sub(1).is_some_and(|before| tokens.word(before, "FOR"));
+        let call = tokens.symbol(at + 1, b'(');
+        (REFUSED.iter().any(|word| tokens.word(at, word)) && !lock && !for_update)
             || (tokens.word(at, "FOR") && !plain_for(tokens, at))
-            || (["INSERT", "REPLACE"].iter().any(|word| tokens.word(at, word))
-                && !tokens.symbol(at + 1, b'('));
-        if refused && !explained_write(tokens, at) {
-            effects |= Effects::DANGER;
-        }
+            || (["INSERT", "REPLACE"].iter().any(|word| tokens.word(at, word)) && !call)
+    };
+    match (0..tokens.len()).any(refused) {
+        true => Effects::DANGER,
+        false => Effects::NONE,
     }
-    effects
 }
 
 /// FOR in an index hint or in SUBSTRING(x FROM 1 FOR 2).
@@ -325,16 +339,8 @@ fn plain_for(tokens: Lexemes<'_, '_>, at: usize) -> bool {
         || matches!(tokens.kind(at + 1), Kind::Integer)
 }
 
-/// EXPLAIN UPDATE and its kin hold a write's words, and run nothing.
-fn explained_write(tokens: Lexemes<'_, '_>, at: usize) -> bool {
-    at > 0
-        && (0..at).all(|before| !tokens.word(before, "SELECT") && !tokens.symbol(before, b'('))
-        && tokens.word(0, "EXPLAIN")
-}
-
 /// The tables of a write: by tokens where one target stands at a fixed place, else by the parser.
-fn write_tables(statement: &mut Statement, tokens: Lexemes<'_, '_>, mode: Mode, depth: Depth) {
-    let _ = mode;
+fn write_tables(statement: &mut Statement, tokens: Lexemes<'_, '_>, depth: Depth) {
     if statement.effects.has(Effects::DANGER) || depth != Depth::Whole {
         return;
     }
