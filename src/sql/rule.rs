@@ -62,12 +62,23 @@ pub(crate) fn facts(
 
 /// Cuts at each `;`. The body of a stored program stays whole: its inner statements run later.
 fn split<'s, 'a>(tokens: Lexemes<'s, 'a>) -> Vec<Lexemes<'s, 'a>> {
-    let program = ["PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE"];
-    let ddl = verb::find(tokens).verb == Verb::Ddl;
-    if ddl && program.iter().any(|word| tokens.has_word_from(0, word)) {
-        return vec![tokens];
-    }
-    tokens.split_at_semicolons()
+    let parts = tokens.split_at_semicolons();
+    let program = parts.first().is_some_and(|first| {
+        let bodied = ["BEGIN", "LOOP", "IF", "WHILE", "CASE"];
+        verb::find(*first).verb == Verb::Ddl
+            && defines_code(*first)
+            && bodied.iter().any(|word| first.has_word_from(0, word))
+    });
+    if program && parts.len() > 1 { vec![tokens] } else { parts }
+}
+
+/// Whether DDL defines what is run by others later, so that its text has no effect of its own.
+fn defines_code(tokens: Lexemes<'_, '_>) -> bool {
+    let code = ["PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE", "VIEW"];
+    let head = (0..tokens.len()).take_while(|at| {
+        !tokens.symbol(*at, b'(') && !tokens.symbol(*at, b';') && !tokens.word(*at, "SELECT")
+    });
+    head.into_iter().any(|at| code.iter().any(|word| tokens.word(at, word)))
 }
 
 fn merge(whole: &mut Statement, part: Statement) {
@@ -85,7 +96,13 @@ fn merge(whole: &mut Statement, part: Statement) {
 fn statement(tokens: Lexemes<'_, '_>, mode: Mode, depth: Depth) -> Statement {
     let found = verb::find(tokens);
     let mut effects = found.effects | danger(tokens, found.verb);
-    if scans_calls(tokens, found.verb) {
+    if found.verb == Verb::Ddl && defines_code(tokens) && !effects.has(Effects::DANGER) {
+        effects = found.effects;
+        if (0..tokens.len()).any(|at| tokens.symbol(at, b';')) {
+            // Where its body ends and another statement begins is not known.
+            effects |= Effects::CALLS_UNKNOWN;
+        }
+    } else if scans_calls(tokens, found.verb) {
         effects |= call::effects(tokens, mode, found);
         effects |= sequence(tokens);
     }
@@ -150,7 +167,11 @@ fn optimizer_hint(text: &[u8]) -> Effects {
 
 fn symbol(tokens: Lexemes<'_, '_>, at: usize, byte: u8, verb: Verb) -> Effects {
     match byte {
-        b'@' if tokens.touches(at, b'@') || tokens.touched_by(at, b'@') => Effects::SERVER_FACT,
+        b'@' if tokens.touches(at, b'@') || tokens.touched_by(at, b'@') => match verb {
+            // `SET @@x`: the setting itself says more.
+            Verb::Set => Effects::NONE,
+            _ => Effects::SERVER_FACT,
+        },
         // 'user'@'host'
         b'@' if matches!(verb, Verb::Ddl | Verb::Account) && tokens.follows_a_name(at) => {
             Effects::NONE
@@ -166,8 +187,12 @@ fn symbol(tokens: Lexemes<'_, '_>, at: usize, byte: u8, verb: Verb) -> Effects {
 
 /// What a bare word tells. (A word after a dot is a name, whatever it spells.)
 fn word(tokens: Lexemes<'_, '_>, at: usize) -> Effects {
-    let Some(word) = tokens.upper(at) else { return Effects::NONE };
     let system_variable = tokens.is_system_variable(at);
+    let Some(word) = tokens.upper(at).or_else(|| {
+        system_variable.then(|| tokens.text(at).to_ascii_uppercase())
+    }) else {
+        return Effects::NONE;
+    };
     match word.as_slice() {
         b"FOR" if tokens.word(at + 1, "UPDATE") || tokens.word(at + 1, "SHARE") => {
             Effects::LOCKS_ROWS
@@ -175,7 +200,9 @@ fn word(tokens: Lexemes<'_, '_>, at: usize) -> Effects {
         b"LOCK" if tokens.words(at + 1, &["IN", "SHARE"]) => Effects::LOCKS_ROWS,
         b"VALUE" if tokens.word(at + 1, "FOR") => Effects::WRITES,
         b"SQL_CALC_FOUND_ROWS" => Effects::CALC_FOUND_ROWS,
-        b"CURRENT_USER" | b"CURRENT_ROLE" => Effects::SERVER_FACT,
+        b"CURRENT_USER" | b"CURRENT_ROLE" | b"SESSION_USER" | b"SYSTEM_USER" => {
+            Effects::SERVER_FACT
+        }
         b"WARNING_COUNT" | b"ERROR_COUNT" | b"IDENTITY" | b"LAST_INSERT_ID" if system_variable => {
             Effects::DIAGNOSTICS
         }
