@@ -44,7 +44,10 @@ fn line(statement: &Statement) -> String {
     if let Some(database) = &statement.use_database {
         line += &format!(" use:{database}");
     }
-    let tables = matches!(statement.verb, Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete | Verb::Ddl);
+    let tables = matches!(
+        statement.verb,
+        Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete | Verb::Ddl
+    );
     if !statement.tables_known && (tables || statement.proof == Proof::Read) {
         line += " ?";
     }
