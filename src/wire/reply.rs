@@ -91,9 +91,10 @@ pub enum Scan {
 pub struct Summary {
     /// How it ended; `None` while it goes on.
     pub end: Option<End>,
-    /// Of the last terminator.
+    /// Of the last terminator; nothing is known of it while `results` is 0, as after an ERR or a
+    /// PREPARE.
     pub status: Status,
-    /// Of the last terminator.
+    /// Of the last terminator, or of a PREPARE.
     pub warnings: u16,
     /// Of the last OK.
     pub affected: u64,
