@@ -3,8 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    forebay::cli::main(std::env::args_os(), std::env::vars_os(), |rules| {
-        tracing::error!(listen = %rules.listen, "nothing serves clients in this build");
-        ExitCode::FAILURE
-    })
+    forebay::cli::main(std::env::args_os(), std::env::vars_os(), forebay::app::run)
 }

@@ -23,6 +23,9 @@ pub mod err;
 pub mod frame;
 pub mod handshake;
 pub mod ok;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod probe;
 pub mod reply;
 pub mod resultset;
 

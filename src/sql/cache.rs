@@ -103,7 +103,8 @@ impl Classifier {
         mode: Mode,
     ) -> Result<Arc<Statement>, Miss> {
         if text.len() > limits::COMMAND_ROUTED_BYTES_MAX {
-            return Ok(Arc::new(Classifier::scan_long(text, mode)));
+            let scanned = Classifier::scan_long(text, mode);
+            return Ok(Arc::new(Statement { is_long: true, ..scanned }));
         }
         if !mode.lexable {
             return Ok(Arc::new(Statement::unknown("character set")));

@@ -59,6 +59,10 @@ effects! {
     RELEASE = 17;
     /// `START TRANSACTION READ ONLY`.
     READ_ONLY = 18;
+    /// Asks for LAST_INSERT_ID() or the variables that stand for it.
+    INSERT_ID = 19;
+    /// What it means depends on the current database: it names tables, or asks for it.
+    DATABASE_MATTERS = 20;
 }
 
 impl Effects {

@@ -32,6 +32,8 @@ pub struct Statement {
     pub digest: u128,
     /// Why it is not a proved read; empty if it is.
     pub why: &'static str,
+    /// Longer than what is lexed: its end is not known.
+    pub is_long: bool,
 }
 
 impl Statement {
@@ -51,6 +53,7 @@ impl Statement {
             statements: 1,
             digest: 0,
             why,
+            is_long: false,
         }
     }
 }
