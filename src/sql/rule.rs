@@ -188,9 +188,9 @@ fn symbol(tokens: Lexemes<'_, '_>, at: usize, byte: u8, verb: Verb) -> Effects {
 /// What a bare word tells. (A word after a dot is a name, whatever it spells.)
 fn word(tokens: Lexemes<'_, '_>, at: usize) -> Effects {
     let system_variable = tokens.is_system_variable(at);
-    let Some(word) = tokens.upper(at).or_else(|| {
-        system_variable.then(|| tokens.text(at).to_ascii_uppercase())
-    }) else {
+    let Some(word) =
+        tokens.upper(at).or_else(|| system_variable.then(|| tokens.text(at).to_ascii_uppercase()))
+    else {
         return Effects::NONE;
     };
     match word.as_slice() {

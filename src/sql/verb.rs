@@ -150,7 +150,9 @@ fn describe_or_explain(tokens: Lexemes<'_, '_>, at: usize) -> (Verb, Effects) {
         "FORMAT",
         "EXTENDED",
         "PARTITIONS",
-        "FOR", "INTO"];
+        "FOR",
+        "INTO",
+    ];
     let explains = tokens.symbol(next, b'(') || EXPLAINS.iter().any(|word| tokens.word(next, word));
     // `DESC format` and `DESC extended` are tables of that name.
     let table = tokens.len() == next + 1;
