@@ -23,6 +23,11 @@ pub mod err;
 pub mod frame;
 pub mod handshake;
 pub mod ok;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod probe;
+pub mod reply;
+pub mod resultset;
 
 /// Bytes that are not what the protocol allows at this place; the connection is of no more use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

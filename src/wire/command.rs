@@ -5,6 +5,7 @@
 
 use super::capability::Capabilities;
 use super::cursor::Cursor;
+use super::reply::Expect;
 use super::{Malformed, malformed};
 
 /// One command; texts and bodies are borrowed from its packet.
@@ -109,6 +110,23 @@ impl<'a> Command<'a> {
             0x1f => Self::ResetConnection,
             other => Self::Other(other),
         })
+    }
+}
+
+impl Command<'_> {
+    /// The kind of reply a server gives to it. A login's steps and a binary log's stream are no
+    /// replies that a walker can walk; they count as simple, since an ERR is all they get here.
+    pub fn expect(&self) -> Expect {
+        match self {
+            Self::Quit | Self::LongData { .. } | Self::CloseStatement(_) => Expect::Nothing,
+            Self::Query(_) | Self::ProcessInfo | Self::Execute { .. } => Expect::Query,
+            Self::FieldList(_) => Expect::FieldList,
+            Self::Prepare(_) => Expect::Prepare,
+            Self::Fetch { .. } => Expect::Fetch,
+            Self::Statistics => Expect::Text,
+            Self::Shutdown | Self::Debug | Self::SetOption(_) => Expect::Eof,
+            _ => Expect::Simple,
+        }
     }
 }
 

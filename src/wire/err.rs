@@ -4,7 +4,7 @@
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_err_packet.html
 
 use super::cursor::{Cursor, put_u16};
-use super::frame::write_packet;
+use super::frame::build_packet;
 use super::{Malformed, malformed};
 
 /// An error as a client sees it.
@@ -51,18 +51,17 @@ impl Err {
 
     /// Appends the packet and returns the sequence number that comes next.
     pub fn write(&self, out: &mut Vec<u8>, sequence: u8) -> u8 {
-        let mut payload = Vec::with_capacity(self.message.len().saturating_add(9));
-        self.encode(&mut payload);
-        write_packet(out, sequence, &payload)
+        build_packet(out, sequence, |out| self.encode(out))
     }
 
     /// Appends the packet as it must be in place of a greeting: without the state, since nothing
     /// has been agreed on yet.
     pub fn write_as_greeting(&self, out: &mut Vec<u8>) {
-        let mut payload = vec![0xff];
-        put_u16(&mut payload, self.code);
-        payload.extend_from_slice(&self.message);
-        write_packet(out, 0, &payload);
+        build_packet(out, 0, |out| {
+            out.push(0xff);
+            put_u16(out, self.code);
+            out.extend_from_slice(&self.message);
+        });
     }
 }
 

@@ -55,6 +55,24 @@ pub fn write_packet(out: &mut Vec<u8>, sequence: u8, payload: &[u8]) -> u8 {
     }
 }
 
+/// Appends a packet whose payload `build` appends, with no copy unless it is longer than a chunk;
+/// returns the sequence number that comes next.
+pub fn build_packet(out: &mut Vec<u8>, sequence: u8, build: impl FnOnce(&mut Vec<u8>)) -> u8 {
+    let start = out.len();
+    out.extend_from_slice(&[0; PACKET_HEADER_BYTES]);
+    let payload_start = out.len();
+    build(out);
+    let len = out.len().saturating_sub(payload_start);
+    if len >= PACKET_CHUNK_BYTES_MAX {
+        let payload = out.split_off(payload_start);
+        out.truncate(start);
+        return write_packet(out, sequence, &payload);
+    }
+    let header = Header { len, sequence }.encode();
+    out.iter_mut().skip(start).zip(header).for_each(|(to, from)| *to = from);
+    sequence.wrapping_add(1)
+}
+
 /// One whole payload, its chunks joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet<'a> {
@@ -121,6 +139,9 @@ mod tests {
             let mut out = Vec::new();
             let next = write_packet(&mut out, 250, &payload);
             assert_eq!(next, 250_u8.wrapping_add(chunks), "{len}");
+            let mut built = Vec::new();
+            assert_eq!(build_packet(&mut built, 250, |out| out.extend_from_slice(&payload)), next);
+            assert!(built == out, "{len}");
             out.push(99);
             let packet = read_packet(&out, len).unwrap().unwrap();
             assert_eq!(packet.sequence, next.wrapping_sub(1));

@@ -6,7 +6,7 @@
 
 use super::capability::Capabilities;
 use super::cursor::{Cursor, put_lenenc_bytes, put_nul_bytes, put_u16, put_u32};
-use super::frame::write_packet;
+use super::frame::build_packet;
 use super::ok::Status;
 use super::{Malformed, malformed};
 use crate::limits::{CONNECT_ATTRIBUTES_BYTES_MAX, NAME_BYTES_MAX};
@@ -116,7 +116,7 @@ pub struct Response {
     /// The plugin that the token is of.
     pub plugin: Option<Vec<u8>>,
     /// What it tells about itself.
-    pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub attributes: Attributes,
 }
 
 impl Response {
@@ -191,6 +191,9 @@ impl std::fmt::Debug for Response {
     }
 }
 
+/// Names and values, in the order they came.
+pub type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The client wants TLS before it says who it is.
 pub fn is_ssl_request(payload: &[u8]) -> bool {
     let flags = Cursor::new(payload).u32().map(Capabilities);
@@ -225,7 +228,7 @@ pub struct ChangeUser {
     /// The plugin that the token is of.
     pub plugin: Option<Vec<u8>>,
     /// What it tells about itself.
-    pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub attributes: Attributes,
 }
 
 impl ChangeUser {
@@ -317,18 +320,20 @@ impl<'a> AuthStep<'a> {
 
 /// Appends the packet that asks for another plugin; returns the sequence number that comes next.
 pub fn write_switch(out: &mut Vec<u8>, sequence: u8, plugin: &[u8], nonce: &[u8; 20]) -> u8 {
-    let mut payload = vec![0xfe];
-    put_nul_bytes(&mut payload, plugin);
-    payload.extend_from_slice(nonce);
-    payload.push(0);
-    write_packet(out, sequence, &payload)
+    build_packet(out, sequence, |out| {
+        out.push(0xfe);
+        put_nul_bytes(out, plugin);
+        out.extend_from_slice(nonce);
+        out.push(0);
+    })
 }
 
 /// Appends a packet with what a plugin has to say; returns the sequence number that comes next.
 pub fn write_more(out: &mut Vec<u8>, sequence: u8, data: &[u8]) -> u8 {
-    let mut payload = vec![0x01];
-    payload.extend_from_slice(data);
-    write_packet(out, sequence, &payload)
+    build_packet(out, sequence, |out| {
+        out.push(0x01);
+        out.extend_from_slice(data);
+    })
 }
 
 fn name(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
@@ -357,7 +362,7 @@ fn put_short_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes.get(..usize::from(len)).unwrap_or_default());
 }
 
-fn read_attributes(cursor: &mut Cursor<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Malformed> {
+fn read_attributes(cursor: &mut Cursor<'_>) -> Result<Attributes, Malformed> {
     if cursor.remaining() == 0 {
         return Ok(Vec::new());
     }

@@ -7,7 +7,7 @@
 
 use super::capability::Capabilities;
 use super::cursor::{Cursor, put_lenenc, put_lenenc_bytes, put_u16};
-use super::frame::write_packet;
+use super::frame::build_packet;
 use super::{Malformed, malformed};
 
 /// The end of a statement that went well.
@@ -236,19 +236,23 @@ impl Tracked {
     }
 }
 
-/// Appends an EOF packet and returns the sequence number that comes next.
-pub fn write_eof(out: &mut Vec<u8>, sequence: u8, status: Status, warnings: u16) -> u8 {
-    let [w0, w1] = warnings.to_le_bytes();
-    let [s0, s1] = status.0.to_le_bytes();
-    write_packet(out, sequence, &[0xfe, w0, w1, s0, s1])
+/// Appends the payload of an EOF.
+pub fn encode_eof(out: &mut Vec<u8>, status: Status, warnings: u16) {
+    out.push(0xfe);
+    put_u16(out, warnings);
+    put_u16(out, status.0);
 }
 
-/// Appends an OK packet with nothing to tell but the status.
+/// Appends an EOF packet and returns the sequence number that comes next.
+pub fn write_eof(out: &mut Vec<u8>, sequence: u8, status: Status, warnings: u16) -> u8 {
+    build_packet(out, sequence, |out| encode_eof(out, status, warnings))
+}
+
+/// Appends an OK packet with nothing to tell but the status; returns the sequence number that
+/// comes next.
 pub fn write_ok(out: &mut Vec<u8>, sequence: u8, status: Status, capabilities: Capabilities) -> u8 {
     let ok = Ok { affected: 0, insert_id: 0, status, warnings: 0, info: b"", tracked: Vec::new() };
-    let mut payload = Vec::with_capacity(7);
-    ok.encode(&mut payload, 0x00, capabilities);
-    write_packet(out, sequence, &payload)
+    build_packet(out, sequence, |out| ok.encode(out, 0x00, capabilities))
 }
 
 /// An EOF payload: warnings and status.

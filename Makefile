@@ -1,0 +1,60 @@
+# The commands of this project. `make demo` and `make test` need Debian, Rust and nothing else.
+
+DB      ?= mariadb
+ONCE    ?=
+TARGET  := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# The program to show and to test; `make demo FOREBAY=` shows the site on the primary alone.
+FOREBAY ?= $(TARGET)/release/forebay
+STACK   := deploy/local/stack
+SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run benches/load/run .ci/run
+
+.PHONY: help demo test build install lint shellcheck deny fuzz bench stranger
+
+help:
+	@echo 'make demo [ONCE=1] [DB=mysql97]  a WordPress site through Forebay; Ctrl-C ends it'
+	@echo 'make test                        everything: installs what it needs'
+	@echo 'make build                       $(FOREBAY)'
+	@echo 'make install                     what demo and test need, MySQL 9.7 too'
+	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
+	@echo 'make stranger                    the demo on a bare Debian 12 in a folder (root)'
+
+demo:
+	@$(STACK) install build servers wordpress $(filter mysql97,$(DB))
+	@$(if $(FOREBAY),$(MAKE) --no-print-directory build)
+	@deploy/local/demo --db $(DB) $(if $(FOREBAY),--forebay $(FOREBAY)) $(if $(ONCE),--once)
+
+test: install
+	@tests/run $(if $(FOREBAY),--forebay $(FOREBAY))
+
+build:
+	cargo build --release --locked
+
+install:
+	@$(STACK) install build servers wordpress mysql97 tools
+
+lint: shellcheck
+	cargo fmt --check
+	cargo clippy --all-targets --features servers,sim -- -D warnings
+
+shellcheck:
+	shellcheck -x $(SCRIPTS)
+
+deny:
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --offline check bans licenses sources
+
+# Stable Rust may use the sanitizers' flags when it is told that it is at home. A C compiler's flags
+# from the environment would reach the instrumented build.
+fuzz:
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@set -e; for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
+		echo "fuzz $$target"; \
+		env -u CFLAGS -u CXXFLAGS RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=30 -rss_limit_mb=2048; \
+	done
+
+bench: build
+	cargo bench
+	benches/load/run --forebay $(FOREBAY)
+
+stranger:
+	@deploy/local/stranger
