@@ -69,12 +69,10 @@ async fn serve(rules: Rules) -> Result<(), String> {
     let permits = Arc::new(Semaphore::new(limits::CLIENTS_MAX));
     let (close, closed) = watch::channel(false);
     let guests = Arc::clone(&house);
-    let accepting = tokio::spawn(accept::accept(
-        listener,
-        Arc::clone(&permits),
-        closed,
-        move |arrival| drop(tokio::spawn(enter(arrival, Arc::clone(&guests)))),
-    ));
+    let accepting =
+        tokio::spawn(accept::accept(listener, Arc::clone(&permits), closed, move |arrival| {
+            drop(tokio::spawn(enter(arrival, Arc::clone(&guests))))
+        }));
     tracing::info!(listen = %rules.listen, primary = %rules.primary, "serving");
     control.enter(Phase::Serving);
     obey(&house, demands).await?;

@@ -196,11 +196,7 @@ fn who_are_you(flavour: Flavour) -> &'static str {
     }
 }
 
-fn identity_of(
-    flavour: Flavour,
-    rows: &[Vec<Option<Vec<u8>>>],
-    address: &str,
-) -> Identity {
+fn identity_of(flavour: Flavour, rows: &[Vec<Option<Vec<u8>>>], address: &str) -> Identity {
     let cell = |at: usize| {
         let value = rows.first()?.get(at)?.as_deref()?;
         std::str::from_utf8(value).ok()

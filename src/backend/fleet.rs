@@ -331,7 +331,8 @@ impl Fleet {
         let mut flight = Vec::new();
         put_command(&mut flight, COM_INIT_DB, name);
         let capabilities = lease.capabilities;
-        let mut answers = Answers::to(&mut lease.stream, capabilities, &flight).await.map_err(lost)?;
+        let mut answers =
+            Answers::to(&mut lease.stream, capabilities, &flight).await.map_err(lost)?;
         match answers.ok().await {
             Ok(()) => {
                 lease.values.database = Some(name.into());

@@ -136,7 +136,11 @@ impl Pool {
     }
 
     /// A connection for the asker.
-    pub async fn lease(self: &Arc<Self>, ask: &Ask<'_>, live: &Arc<Live>) -> Result<Lease, LeaseError> {
+    pub async fn lease(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        live: &Arc<Live>,
+    ) -> Result<Lease, LeaseError> {
         loop {
             let mut decision = self.acquire(ask);
             if let (Decision::Wait, Some(waiting)) = &mut decision {
@@ -215,10 +219,8 @@ impl Pool {
         let evicted = self.lock().idle.remove(&slot);
         drop(evicted);
         let mut opening = Opening { pool: self, slot: Some(slot) };
-        let opened = self
-            .dialer
-            .open(ask.credentials, ask.found_rows, ask.is_reader, ask.deadline)
-            .await;
+        let opened =
+            self.dialer.open(ask.credentials, ask.found_rows, ask.is_reader, ask.deadline).await;
         self.count_login(opened.as_ref().err());
         let opened = opened.map_err(LeaseError::Open)?;
         opening.slot = None;
@@ -459,4 +461,3 @@ impl Drop for Lease {
         }
     }
 }
-

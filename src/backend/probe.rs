@@ -41,6 +41,7 @@ pub async fn watch(fleet: Arc<Fleet>) {
     let mut watched = HashSet::new();
     loop {
         for server in &fleet.snapshot().servers {
+            fleet.note(server.id, &Event::Tick);
             if watched.insert(server.id) {
                 tasks.spawn(watch_server(Arc::clone(&fleet), server.id));
             }
@@ -159,7 +160,8 @@ async fn connect(fleet: &Fleet, id: ServerId, account: &Arc<Credentials>) -> Opt
     let deadline = Instant::now() + fleet.ways.connect_timeout;
     if server.role == Role::Primary {
         let opened = pool.dialer().open_at(&server.address, account, false, false, deadline).await;
-        let (connection, identity) = opened.map_err(|error| complain(&server.address, &error)).ok()?;
+        let (connection, identity) =
+            opened.map_err(|error| complain(&server.address, &error)).ok()?;
         let is_new = server.identity != identity;
         fleet.identify(id, &identity);
         if is_new {

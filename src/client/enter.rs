@@ -107,8 +107,7 @@ impl Conversation {
         write_out(&mut guest.stream, &out).await?;
         house.metrics.logins.inc(Login::Known);
         let Guest { stream, credentials, capabilities, unread, .. } = guest;
-        let mut conversation =
-            Self::new(stream, capabilities, session, house, credentials, peer);
+        let mut conversation = Self::new(stream, capabilities, session, house, credentials, peer);
         conversation.unread = unread;
         Ok(Some(conversation))
     }

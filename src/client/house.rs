@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use crate::backend::fleet::Fleet;
 use crate::client::greet::Door;
 use crate::control::{Control, Mode};
 use crate::metrics::Metrics;
 use crate::session::plan::Policy;
 use crate::sql::Classifier;
+use arc_swap::ArcSwapOption;
 
 /// Shared by all sessions of the process.
 pub struct House {

@@ -88,7 +88,9 @@ impl Conversation {
                 continue;
             };
             let role = role_of(choice);
-            if role == Role::Primary && let Some(kept) = self.leases.primary.take() {
+            if role == Role::Primary
+                && let Some(kept) = self.leases.primary.take()
+            {
                 self.count_route(it, choice);
                 return Ok(Ok((kept, role)));
             }
@@ -124,7 +126,9 @@ impl Conversation {
             }
             kept.give_back(self.session.id);
         }
-        if it.want.role == Role::Primary && let Some(kept) = self.leases.primary.take() {
+        if it.want.role == Role::Primary
+            && let Some(kept) = self.leases.primary.take()
+        {
             self.house.routed(Some(Role::Primary), it.why);
             return Some((kept, Role::Primary));
         }

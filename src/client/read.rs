@@ -70,7 +70,9 @@ impl Conversation {
             let read = if is_first {
                 reading.await?
             } else {
-                timeout(PARTIAL_PACKET_WAIT, reading).await.map_err(|_| io::ErrorKind::TimedOut)??
+                timeout(PARTIAL_PACKET_WAIT, reading)
+                    .await
+                    .map_err(|_| io::ErrorKind::TimedOut)??
             };
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());

@@ -423,7 +423,6 @@ pub(super) enum LeaseRefused {
     Servers(ErrPacket),
 }
 
-
 impl Moved {
     /// No connection could be had: nothing was sent.
     const UNSENT: Self = Self {

@@ -16,9 +16,7 @@ thread_local! {
 /// Borrows an empty buffer of at least [`limits::SLAB_BYTES`].
 #[must_use]
 pub fn borrow() -> Vec<u8> {
-    SHELF
-        .with_borrow_mut(Vec::pop)
-        .unwrap_or_else(|| Vec::with_capacity(limits::SLAB_BYTES))
+    SHELF.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(limits::SLAB_BYTES))
 }
 
 /// Gives one back.

@@ -502,8 +502,7 @@ fn note_names(it: &Statement, text: &[u8], values: &mut Values) -> bool {
         match names_collation(text) {
             Ok(None) => values.forget_collation(),
             Ok(Some(name)) => {
-                return values
-                    .set_variable(b"collation_connection", &name.to_ascii_lowercase());
+                return values.set_variable(b"collation_connection", &name.to_ascii_lowercase());
             }
             Err(()) => return false,
         }
@@ -524,10 +523,8 @@ fn holds_after(it: &Statement, summary: &Summary, failed: bool, holds: &mut Hold
     if changed && !explains_change(it) {
         holds.add(Hold::UnexplainedState);
     }
-    let writes = matches!(
-        it.verb,
-        Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete | Verb::Load
-    );
+    let writes =
+        matches!(it.verb, Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete | Verb::Load);
     if writes || summary.insert_id != 0 {
         holds.add(Hold::InsertId);
     }

@@ -441,8 +441,8 @@ fn holds_of(it: &Statement) -> Holds {
         Verb::Xa => holds.add(Hold::UnknownCall),
         Verb::Set if !is_known_setting(it) => {
             let next = it.settings.iter().any(|one| one.scope == Scope::NextTransaction);
-            let global = !it.settings.is_empty()
-                && it.settings.iter().all(|one| one.scope == Scope::Global);
+            let global =
+                !it.settings.is_empty() && it.settings.iter().all(|one| one.scope == Scope::Global);
             if next {
                 holds.add(Hold::NextTransaction);
             } else if !global {

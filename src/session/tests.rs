@@ -7,9 +7,7 @@ use crate::freshness::{Freshness, Touched, Written};
 use crate::position::{self, Position};
 use crate::session::Session;
 use crate::session::hold::{Hold, Holds};
-use crate::session::observe::{
-    Ending, Outcome, Replied, Said, Sent, Told, Verdict, after_loss,
-};
+use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Told, Verdict, after_loss};
 use crate::session::plan::{Forward, Kind, Needs, Plan, Policy, Reason, Retry};
 use crate::session::refusal::Refusal;
 use crate::sql::{Classifier, LocalCache, Mode};
@@ -49,7 +47,8 @@ impl Stage {
 
     /// P or R with marks: `!` refused, `=` answered here; a small `r` needs more than the start.
     fn say(&mut self, text: &str) -> String {
-        let statement = self.classifier.classify(&mut self.shapes, text.as_bytes(), Mode::default());
+        let statement =
+            self.classifier.classify(&mut self.shapes, text.as_bytes(), Mode::default());
         let plan = self.session.plan(&statement, SPLIT, &self.freshness);
         let forward = match plan {
             Plan::Answer(_) => return "=".into(),
@@ -76,7 +75,11 @@ impl Stage {
                     Touched::Schemas(&names)
                 }
             };
-            self.freshness.record(Written { touched, position: write.position, at: Instant::now() });
+            self.freshness.record(Written {
+                touched,
+                position: write.position,
+                at: Instant::now(),
+            });
         }
         let mut mark = match forward.want.role {
             Role::Primary => "P".to_owned(),
@@ -146,7 +149,10 @@ fn conversations() {
     check("SET NAMES utf8mb4 | SELECT 1", "P R");
     check("SET SESSION sql_mode='' | SELECT 1", "P R");
     check("SET SESSION nonsense=1 | SELECT 1", "P* P*");
-    check("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE | BEGIN | SELECT 1 | COMMIT | SELECT 1", "P* P* P* P R");
+    check(
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE | BEGIN | SELECT 1 | COMMIT | SELECT 1",
+        "P* P* P* P R",
+    );
     check("CREATE TEMPORARY TABLE t (a INT) | SELECT a FROM t", "P* P*");
     check("LOCK TABLES t WRITE | SELECT a FROM t | UNLOCK TABLES | SELECT a FROM t", "P* P* P R");
     check("SELECT f() | SELECT 1", "P* P*");
@@ -166,8 +172,7 @@ fn a_cut_transaction_is_over_only_when_its_client_says_so() {
     let cut = |script: &str, expected: &str| {
         let mut stage = Stage::new();
         stage.say("BEGIN");
-        let statement =
-            stage.classifier.classify(&mut stage.shapes, b"SELECT 1", Mode::default());
+        let statement = stage.classifier.classify(&mut stage.shapes, b"SELECT 1", Mode::default());
         let Plan::Forward(forward) = stage.session.plan(&statement, SPLIT, &stage.freshness) else {
             panic!("not forwarded")
         };

@@ -79,9 +79,11 @@ print_routes() {
 
 print_addresses() {
   echo "addresses"
-  echo "  http://$WORDPRESS/               the site"
-  echo "  http://$WORDPRESS/wp-admin/      $user / $password"
-  [ -z "$FOREBAY" ] || echo "  $FOREBAY                  Forebay, as a MySQL server: wordpress / wordpress"
-  [ -z "$FOREBAY_ADMIN" ] || echo "  http://$FOREBAY_ADMIN/metrics      Forebay's metrics"
-  echo "  $PRIMARY                  the primary; replicas at $REPLICA1 and $REPLICA2"
+  address "http://$WORDPRESS/" "the site"
+  address "http://$WORDPRESS/wp-admin/" "log in as $user / $password"
+  [ -z "$FOREBAY" ] || address "$FOREBAY" "Forebay, as a MySQL server: wordpress / wordpress"
+  [ -z "$FOREBAY_ADMIN" ] || address "http://$FOREBAY_ADMIN/metrics" "Forebay's metrics"
+  address "$PRIMARY" "the primary; its replicas are $REPLICA1 and $REPLICA2"
 }
+
+address() { printf '  %-34s %s\n' "$1" "$2"; }

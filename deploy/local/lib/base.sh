@@ -37,7 +37,7 @@ open_folder() {
   [ -f "$DIR/env" ] || die "$DIR holds no stack"
   # shellcheck source=/dev/null
   source "$DIR/env"
-  words_of_server
+  [ -z "${DB:-}" ] || words_of_server
 }
 
 port_of() { echo "${1##*:}"; }

@@ -39,12 +39,14 @@ install_packages() { # PACKAGE...
 # shellcheck disable=SC2016
 INSTALL_SCRIPT='
 set -euo pipefail
-policy=/usr/sbin/policy-rc.d kept=
+policy=/usr/sbin/policy-rc.d
+kept=$policy.before-forebay
 exec 8>/var/lock/forebay-install; flock 8
-restore() { rm -f "$policy"; [ -z "$kept" ] || mv "$kept" "$policy"; }
-if [ -e "$policy" ]; then kept=$policy.before-forebay; mv "$policy" "$kept"; fi
+restore() { rm -f "$policy"; [ ! -e "$kept" ] || mv "$kept" "$policy"; }
+if grep -qs "until Forebay" "$policy"; then restore; fi   # an earlier run was killed
+if [ -e "$policy" ]; then mv "$policy" "$kept"; fi
 trap restore EXIT
-printf "#!/bin/sh\nexit 101\n" >"$policy"
+printf "#!/bin/sh\n# no service is started until Forebay has installed what it needs\nexit 101\n" >"$policy"
 chmod 755 "$policy"
 units() { ls /lib/systemd/system /usr/lib/systemd/system 2>/dev/null | sort -u; }
 before=$(units)

@@ -72,12 +72,12 @@ down() { # [--keep]
 }
 
 # A caller that dies without a word (kill -9) must not leave servers behind for ever.
-watch_owner() {
-  [ "$OWNER" != none ] || return 0
+watch_owner() { # PID|none
+  [ "$1" != none ] || return 0
   local since
-  since=$(started "$OWNER") || die "owner $OWNER does not run"
+  since=$(started "$1") || die "owner $1 does not run"
   mkdir -p "$DIR/watch"
-  setsid "$here/stack" watch "$DIR" "$OWNER" "$since" >"$DIR/watch/log" 2>&1 </dev/null &
+  setsid "$here/stack" watch "$DIR" "$1" "$since" >"$DIR/watch/log" 2>&1 </dev/null &
   echo "$! $(started $!)" >"$DIR/watch/pid"
   disown
 }

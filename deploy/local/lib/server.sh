@@ -119,6 +119,8 @@ server_answers() { # NODE; ends the waiting when the process is gone
 start_server() { # NODE
   address_of "$1" >/dev/null
   ! process_of "$1" >/dev/null || return 0
+  # a killed server leaves its lock; to mysqld a process that nobody has waited for still holds it
+  rm -f "$DIR/$1/socket" "$DIR/$1/socket.lock"
   write_cnf "$1" >"$DIR/$1/my.cnf"
   spawn "$1" "${SERVER[@]}" --defaults-file="$DIR/$1/my.cnf"
   until_true server_answers "$1" || true

@@ -61,9 +61,19 @@ leave_comment() {
     --data-urlencode "comment=$comment_text" | has "$comment_text"
 }
 
-change_title() {
-  api /wp/v2/settings --data-urlencode "title=Forebay $mark" >/dev/null
-  get visitor / | has "Forebay $mark"
+change_title() { # [WORDS]
+  local title="Forebay ${1:-$mark}"
+  api /wp/v2/settings --data-urlencode "title=$title" >/dev/null
+  get visitor / | has "$title"
+}
+
+# The site is used as long as the lag lasts; a replica that is asked too early gives itself away.
+late_replicas_do_not_show() {
+  local node i seen=0
+  for node in replica1 replica2; do "$here/stack" lag "$folder" "$node" 3 >/dev/null; done
+  for i in 1 2 3 4 5; do change_title "late $i $mark" && seen=$((seen + 1)); done
+  for node in replica1 replica2; do "$here/stack" lag "$folder" "$node" 0 >/dev/null; done
+  [ "$seen" = 5 ]
 }
 
 run_cron() { # answers with an empty page; an error would not be empty
