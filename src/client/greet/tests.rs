@@ -365,6 +365,17 @@ async fn clients_that_ask_for_native_are_served_if_listed_and_switched_if_not() 
         })
         .await;
     assert_eq!(heard, "switch caching_sha2_password", "not listed: the password is needed");
+    for (password, expected) in [("right", "ok"), ("wrong", "1045 (28000): "), ("", "1045")] {
+        let (_, heard) = house
+            .speak(async |client| {
+                client.greeting().await;
+                let heard = client.say(&client.response("shop", NATIVE, Vec::new())).await;
+                assert_eq!(heard, "switch mysql_native_password", "it began with nothing");
+                client.say(&client.native(password)).await
+            })
+            .await;
+        assert!(heard.starts_with(expected), "{heard}");
+    }
 }
 
 #[tokio::test]
@@ -422,6 +433,10 @@ async fn a_door_for_tls_only_reads_no_name() {
         })
         .await;
     assert!(served.contains("3159"), "{served}");
+    let (near, far) = tokio::net::UnixStream::pair().unwrap();
+    drop(near);
+    let served = house.serve(far.into()).await;
+    assert!(!matches!(served, Err(GreetError::Refused(_))), "a Unix socket is private: {served:?}");
 }
 
 #[tokio::test]
