@@ -1,1 +1,162 @@
-//! freshness
+//! What a read must have seen: which writes were acknowledged, and who has applied them.
+//!
+//! First step of the law: per schema, by this process's own writes. `record` a write before its
+//! client is told; ask `floor` for a read; `advance` a server by what it says it has. All three
+//! may be called from any thread. No clock and no sockets: `session` and `backend` call it.
+
+pub mod floor;
+pub mod pending;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use floor::{Floors, Touched};
+pub use pending::Pending;
+
+use crate::cluster::{Live, Snapshot};
+use crate::limits;
+pub use crate::position::Ordinal;
+use crate::position::Position;
+
+/// The writes of this process and what reads must have seen of them.
+///
+/// Until `start`, nothing is known of what there was before: no server qualifies for a read.
+#[derive(Debug)]
+pub struct Freshness {
+    floors: Floors,
+    pending: Mutex<Pending>,
+    /// The last write that was recorded.
+    last: AtomicU64,
+    /// `last` while nothing is pending, else 0: one look then answers a read.
+    quiet: AtomicU64,
+}
+
+/// A write whose client has not been told yet.
+#[derive(Clone, Debug)]
+pub struct Written<'a> {
+    /// What it may have changed.
+    pub touched: Touched<'a>,
+    /// Where it stands in the stream. `None`: not said (an error, an unknown outcome, a server
+    /// without GTIDs); then a fence must `resolve` it, or the window runs out.
+    pub position: Option<Position>,
+    /// Now.
+    pub at: Instant,
+}
+
+impl Freshness {
+    /// Nothing known, nobody fresh.
+    pub fn new(now: Instant) -> Freshness {
+        Freshness::bounded(limits::WRITES_PENDING_MAX, now)
+    }
+
+    fn bounded(writes_pending_max: usize, now: Instant) -> Freshness {
+        let fresh = Freshness {
+            floors: Floors::new(Ordinal(0)),
+            pending: Mutex::new(Pending::new(writes_pending_max, now)),
+            last: AtomicU64::new(0),
+            quiet: AtomicU64::new(0),
+        };
+        fresh.start(None, None, now);
+        fresh
+    }
+
+    /// A primary was found, at first or after another one: every read must have seen all that it
+    /// has executed (`position`), and what was pending at the one before is moot.
+    ///
+    /// With a `window`, a write without a position counts as applied everywhere once it is that
+    /// old: for servers without GTIDs only, as it proves nothing.
+    pub fn start(&self, position: Option<Position>, window: Option<Duration>, now: Instant) {
+        let mut pending = self.lock();
+        let ordinal = pending.start(position, window, now);
+        self.quiet.store(0, Ordering::Release);
+        self.floors.raise_everything(ordinal);
+        self.last.store(ordinal.0, Ordering::Release);
+        self.settle(&pending);
+    }
+
+    /// Raises the floors of what was written. To be called before the client is told.
+    pub fn record(&self, written: Written<'_>) -> Ordinal {
+        let mut pending = self.lock();
+        let ordinal = pending.push(written.position, written.at);
+        self.quiet.store(0, Ordering::Release);
+        self.floors.raise(&written.touched, ordinal);
+        self.last.store(ordinal.0, Ordering::Release);
+        ordinal
+    }
+
+    /// What a server must have applied for a read of these schemas.
+    pub fn floor(&self, reads: &Touched<'_>) -> Ordinal {
+        match self.quiet.load(Ordering::Acquire) {
+            0 => match reads {
+                Touched::Everything => self.last(),
+                Touched::Schemas(names) => self.floors.of(names).unwrap_or_else(|| self.last()),
+            },
+            quiet => Ordinal(quiet),
+        }
+    }
+
+    /// The last write recorded: what a fence that leaves now will cover.
+    pub fn last(&self) -> Ordinal {
+        Ordinal(self.last.load(Ordering::Acquire))
+    }
+
+    /// The last write whose position is not known: a fence is due. `None`: none is.
+    pub fn awaits_fence(&self) -> Option<Ordinal> {
+        self.lock().last_unresolved()
+    }
+
+    /// A fence came back: `position` is all that the primary had executed, read there after
+    /// `covers` (`last` as of when it was sent).
+    ///
+    /// An ordinal and not an instant, as a coarse clock would let a fence cover a later write.
+    pub fn resolve(&self, covers: Ordinal, position: &Position) {
+        self.lock().resolve(covers, position);
+    }
+
+    /// Takes note of how far a server says it has come (`None`: it cannot say).
+    ///
+    /// `live` must be the incarnation that said it.
+    pub fn advance(&self, live: &Live, position: Option<&Position>, now: Instant) -> Ordinal {
+        let mut pending = self.lock();
+        let applied = pending.applied(live.applied(), position, now);
+        if let Some(position) = position {
+            pending.compact(applied, position);
+        }
+        drop(pending);
+        live.raise_applied(applied);
+        applied
+    }
+
+    /// Every reader that is up has applied this much: it need not be kept one by one any more.
+    pub fn prune(&self, applied_by_all: Ordinal) {
+        let mut pending = self.lock();
+        pending.prune(applied_by_all);
+        self.floors.forget_until(pending.base().min(applied_by_all));
+        self.settle(&pending);
+    }
+
+    /// The same, for a fleet: servers that serve no reads now have to catch up all at once.
+    pub fn prune_for(&self, fleet: &Snapshot) {
+        let readers = fleet.readers().filter(|server| server.health.serves_reads());
+        self.prune(readers.map(|server| server.live.applied()).min().unwrap_or(self.last()));
+    }
+
+    /// Writes not yet known to be at every reader.
+    pub fn pending(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn settle(&self, pending: &Pending) {
+        let quiet = if pending.len() == 0 { pending.base().0 } else { 0 };
+        self.quiet.store(quiet, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        // Each change is whole before anything in it can panic.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,3 +13,21 @@ pub mod cluster;
 pub mod freshness;
 
 pub mod session;
+
+#[cfg(feature = "io")]
+pub mod control;
+
+#[cfg(feature = "io")]
+pub mod metrics;
+
+#[cfg(feature = "io")]
+pub mod link;
+
+#[cfg(feature = "io")]
+pub mod secret;
+
+#[cfg(feature = "io")]
+pub mod backend;
+
+#[cfg(feature = "io")]
+pub mod client;

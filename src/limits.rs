@@ -15,6 +15,12 @@ pub const CONNECT_ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
 pub const TERMINATOR_BYTES_MAX: usize = 1024 * 1024;
 /// Longest user name, schema name and plugin name that is accepted.
 pub const NAME_BYTES_MAX: usize = 512;
+/// Columns, or parameters, of one result; MySQL's own limit is 4096.
+pub const COLUMNS_MAX: u64 = 0xffff;
+/// Bytes of an ERR's text that are kept beside what the client gets.
+pub const ERR_KEPT_BYTES_MAX: usize = 512;
+/// A walker that gathered a longer terminator gives its buffer back.
+pub const CAPTURE_KEPT_BYTES_MAX: usize = 1024;
 
 /// A command is understood from its first bytes; longer ones are scanned and streamed.
 pub const COMMAND_ROUTED_BYTES_MAX: usize = 16 * 1024;
@@ -42,11 +48,17 @@ pub const PARSE_DEPTH_MAX: usize = 50;
 pub const DIGEST_CACHE_THREAD_ENTRIES: usize = 4 * 1024;
 /// Shapes that the process remembers.
 pub const DIGEST_CACHE_ENTRIES: usize = 64 * 1024;
+/// Shapes that a replica refused as writes; once full, no new shape is trusted.
+pub const SHAPES_DISTRUSTED_MAX: usize = 1024;
 /// New shapes a client may invent in a second before it is routed unparsed.
 pub const SHAPES_PER_CLIENT_PER_SECOND: u32 = 500;
 
 /// Servers of one fleet.
 pub const SERVERS_MAX: usize = 64;
+/// Probes that fail in a row before a server counts as down.
+pub const PROBES_FAILED_MAX: u32 = 3;
+/// After a failed connect a server gets no reads for this long, or until a probe succeeds.
+pub const SUSPECT_BACK_OFF_MS: u64 = 1_000;
 /// Addresses that one name may resolve to.
 pub const ADDRESSES_PER_NAME_MAX: usize = 32;
 /// Clients connected at once.
@@ -65,6 +77,10 @@ pub const FLOOR_SCHEMAS_MAX: usize = 4 * 1024;
 pub const WRITES_PENDING_MAX: usize = 16 * 1024;
 /// Bytes of an executed set that rides on each reply; a longer one is asked for on its own.
 pub const GTIDS_ON_REPLY_BYTES_MAX: usize = 256;
+/// Bytes of a position (a GTID set or list) that are read.
+pub const POSITION_BYTES_MAX: usize = 1024 * 1024;
+/// Parts of the position that all applied writes are merged into; past that its gaps are closed.
+pub const POSITION_PARTS_KEPT_MAX: usize = 64;
 /// Accounts whose passwords were learned.
 pub const ACCOUNTS_MAX: usize = 4 * 1024;
 /// Passwords that are valid for one name at once.
@@ -75,6 +91,20 @@ pub const PROOFS_AT_ONCE: usize = 4;
 pub const TABLES_MISSING_MAX: usize = 1024;
 /// Bytes of an admin request that are read.
 pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// An admin request is read, answered and sent within this.
+pub const ADMIN_REQUEST_MS_MAX: u64 = 10_000;
+/// Admin requests that are worked on at once.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Demands that wait for the program to obey them.
+pub const DEMANDS_WAITING_MAX: usize = 16;
+/// A demand that was not obeyed by then is answered "busy".
+pub const DEMAND_WAIT_MS_MAX: u64 = 5_000;
+/// A configuration file that is read.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// A password, in a file or in the environment.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+/// One statement in so many is timed.
+pub const TIMED_ONE_IN: u32 = 16;
 
 const _: () = {
     assert!(COMMAND_ROUTED_BYTES_MAX <= SLAB_BYTES);
@@ -84,5 +114,6 @@ const _: () = {
     assert!(KEYS_MAX <= LITERALS_MAX);
     assert!(DIGEST_CACHE_THREAD_ENTRIES <= DIGEST_CACHE_ENTRIES);
     assert!(PROOFS_AT_ONCE <= ACCOUNTS_MAX);
+    assert!(DEMAND_WAIT_MS_MAX < ADMIN_REQUEST_MS_MAX);
     assert!(GTIDS_ON_REPLY_BYTES_MAX < TERMINATOR_BYTES_MAX);
 };

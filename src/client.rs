@@ -1,0 +1,7 @@
+//! The sockets to PHP: who may come in, and what is said to them.
+//!
+//! It owns each client's stream for as long as it lasts. Where a statement goes is decided above
+//! the I/O line, and the sockets to MySQL are `backend`'s.
+
+pub mod accept;
+pub mod greet;

@@ -1,0 +1,334 @@
+//! Floors and progress, a scenario a line; and any order of writes, fences, applies and crashes
+//! against the truth.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::{Freshness, Ordinal, Touched, Written};
+use crate::cluster::Live;
+use crate::limits;
+use crate::position::{Flavour, Position};
+
+const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+/// `1-5:7` of one server, or a MariaDB list when it has more than one dash in a part.
+fn position(text: &str) -> Position {
+    match text.matches('-').count() > 1 && !text.contains(':') {
+        true => Position::parse(Flavour::MariaDb, text.as_bytes()).unwrap(),
+        false => Position::parse(Flavour::MySql, format!("{UUID}:{text}").as_bytes()).unwrap(),
+    }
+}
+
+/// Words: `start=1-5` a primary with that position (`start` none, `start+9` none, with a window of
+/// 9 ms); `a=6` a write to schema a with that position, `a` one without (`*` is everything, `0`
+/// no schema); `fence=1-9` a fence that covers all so far; `1=1-6` replica 1 says it has that, `1`
+/// it says nothing; `prune` to what replicas 1 and 2 have; `new1` a new incarnation of replica 1;
+/// `+5` ms pass. Questions: `a?` who of replicas 1 and 2 may serve a read of schema a.
+fn check(words: &str, expected: &str) {
+    let mut now = Instant::now();
+    let fresh = Freshness::bounded(4, now);
+    let mut replicas = [Live::default(), Live::default()];
+    let mut seen = Vec::new();
+    for word in words.split_whitespace() {
+        let (head, at) = match word.split_once('=') {
+            Some((head, at)) => (head, Some(position(at))),
+            None => (word, None),
+        };
+        if let Some(schema) = head.strip_suffix('?') {
+            let floor = touching(schema, |touched| fresh.floor(touched));
+            let may = |i: &usize| replicas[i - 1].applied() >= floor;
+            let fit: String = [1, 2].iter().filter(|i| may(i)).map(usize::to_string).collect();
+            seen.push(if fit.is_empty() { "-".to_owned() } else { fit });
+        } else if let Some(ms) = head.strip_prefix("start+") {
+            fresh.start(at, Some(Duration::from_millis(ms.parse().unwrap())), now);
+        } else if head == "start" {
+            fresh.start(at, None, now);
+        } else if head == "fence" {
+            fresh.resolve(fresh.last(), &at.unwrap());
+        } else if head == "prune" {
+            fresh.prune(replicas[0].applied().min(replicas[1].applied()));
+        } else if let Some(ms) = head.strip_prefix('+') {
+            now += Duration::from_millis(ms.parse().unwrap());
+        } else if let Some(number) = head.strip_prefix("new") {
+            replicas[number.parse::<usize>().unwrap() - 1] = Live::default();
+        } else if let Some(number) = head.parse().ok().filter(|n: &usize| *n > 0) {
+            fresh.advance(&replicas[number - 1], at.as_ref(), now);
+        } else {
+            touching(head, |touched| {
+                fresh.record(Written { touched: *touched, position: at, at: now })
+            });
+        }
+    }
+    assert_eq!(seen.join(" "), expected, "{words}");
+}
+
+fn touching<T>(schema: &str, then: impl FnOnce(&Touched<'_>) -> T) -> T {
+    match schema {
+        "*" => then(&Touched::Everything),
+        "0" => then(&Touched::Schemas(&[])),
+        both if both.contains('+') => {
+            let names: Vec<&[u8]> = both.split('+').map(str::as_bytes).collect();
+            then(&Touched::Schemas(&names))
+        }
+        one => then(&Touched::Schemas(&[one.as_bytes()])),
+    }
+}
+
+#[test]
+fn at_the_start_replicas_prove_themselves() {
+    check("a?", "-");
+    check("1=1-5 a?", "-");
+    check("start=1-5 a?", "-");
+    check("start=1-5 1=1-4 2=1-5 a? *? 0?", "2 2 2");
+    check("start=1-5 1 a?", "-");
+    check("start 1=1-5 a? fence=1-5 a? 1=1-5 a?", "- - 1");
+    check("start=1-5 1=1-5 start=1-9 a? 1=1-9 a?", "- 1");
+}
+
+#[test]
+fn a_write_sends_its_schema_to_the_primary_till_it_is_applied() {
+    let check = |words: &str, expected| check(&format!("start=1-5 1=1-5 2=1-5 {words}"), expected);
+    check("a? *?", "12 12");
+    check("a=6 a? b? *? a+b? 0?", "- 12 - - 12");
+    check("a=6 1=1-6 a? 2=1-6 a?", "1 12");
+    check("a=6 1=1-5 a?", "-");
+    check("a=6 b=7 1=1-6 a? b?", "1 -");
+    check("*=6 a? b? 1=1-6 a?", "- - 1");
+    check("a+b=6 a? b? c?", "- - 12");
+    // Other letter case, and letters whose case only the server knows.
+    check("Shop=6 shop? SHOP? a?", "- - 12");
+    check("é=6 É? a?", "- -");
+    check("a=6 É? b?", "- 12");
+    // It has the later write and lacks the earlier one.
+    check("a=6 a=7 1=1-5:7 a? 1=1-7 a?", "- 1");
+    check("a=6 b=7 1=1-5:7 b? 2=1-6 a? b?", "- 2 -");
+    check("a=6 1=1-6 new1 a? b? 1=1-5 a? b?", "- 2 - 12");
+    check("a=6 1=1-6 new1 1=1-6 a?", "1");
+}
+
+#[test]
+fn a_write_without_a_position_waits_for_a_fence() {
+    let check = |words: &str, expected| check(&format!("start=1-5 1=1-5 2=1-5 {words}"), expected);
+    check("a 1=1-99 a? b?", "- 12");
+    check("a fence=1-6 1=1-6 2=1-5 a?", "1");
+    check("a b=7 1=1-7 b? fence=1-7 1=1-7 b?", "- 1");
+    check("a fence=1-6 a 1=1-9 a?", "-");
+    check("a +99999 1=1-99 a?", "-");
+    // A write that its own primary lacks was lost: nobody waits for it.
+    check("a=6 fence=1-5:8 1=1-5:8 a?", "1");
+}
+
+#[test]
+fn without_gtids_a_window_runs() {
+    check("start+9 1 a? +8 1 a? +1 1 a?", "- - 1");
+    check("start+9 +9 1 2 a a? b? +8 1 a? +1 1 a? 2 a?", "- 12 - 1 12");
+    check("start+9 +9 1 a +5 a +5 1 a? +4 1 a?", "- 1");
+    // Where there are positions the window proves nothing.
+    check("start+9=1-5 +99 1=1-4 a? 1=1-5 a?", "- 1");
+}
+
+#[test]
+fn what_is_forgotten_is_asked_for_as_a_whole() {
+    let check = |words: &str, expected| check(&format!("start=1-5 1=1-5 2=1-5 {words}"), expected);
+    check("a=6 1=1-6 2=1-6 prune a? b?", "12 12");
+    check("a=6 1=1-6 2=1-6 prune new1 1=1-5 a? b? 1=1-6 b?", "2 2 12");
+    check("a=6 1=1-6 2=1-6 prune a=7 a? b?", "- 12");
+    // Four are kept; the two oldest became one with the start.
+    check("a=6 b=7 c=8 c=9 c=10 c=11 1=1-6 a? 1=1-7 a? b? c?", "- 1 1 -");
+    check("a b=7 c=8 c=9 c=10 c=11 1=1-99 c? fence=1-11 1=1-11 c?", "- 1");
+}
+
+#[test]
+fn mariadb() {
+    check("start=0-1-5 1=0-1-5 a=0-1-6 a? b? 1=0-1-6 a?", "- 1 1");
+    check("start=0-1-5 1=0-1-5 a=1-1-1 1=0-1-9 a? 1=0-1-9,1-1-1 a?", "- 1");
+    // Another family took over.
+    check("start=0-1-5 1=0-1-5 a? start=1-5 1=0-1-5 a? 1=1-5 a?", "1 - 1");
+}
+
+#[test]
+fn names_are_bounded() {
+    let now = Instant::now();
+    let fresh = Freshness::new(now);
+    fresh.start(Some(position("1-5")), None, now);
+    let mut first = Ordinal(0);
+    for number in 0..=limits::FLOOR_SCHEMAS_MAX {
+        let name = format!("s{number}");
+        let touched = Touched::Schemas(&[name.as_bytes()]);
+        let ordinal = fresh.record(Written { touched, position: None, at: now });
+        if number == 0 {
+            first = ordinal;
+        }
+    }
+    let other = fresh.floor(&Touched::Schemas(&[b"never written"]));
+    assert!(other > first, "{other:?}");
+    assert_eq!(other, fresh.last());
+}
+
+#[test]
+fn a_base_full_of_gaps_is_closed() {
+    let now = Instant::now();
+    let fresh = Freshness::new(now);
+    fresh.start(Some(position("1-5")), None, now);
+    let live = Live::default();
+    for own in (10..1000).step_by(3) {
+        let position = Some(position(&own.to_string()));
+        fresh.record(Written { touched: Touched::Everything, position, at: now });
+    }
+    let all = position("1-1200");
+    assert_eq!(fresh.advance(&live, Some(&all), now), fresh.last());
+    fresh.prune(live.applied());
+    fresh.advance(&live, Some(&all), now);
+    let pending = fresh.lock();
+    assert_eq!(pending.len(), 0);
+    let base = pending.base_position().unwrap().to_string();
+    assert_eq!(base, format!("{UUID}:1-997"));
+}
+
+/// The truth beside what the proxy knows.
+struct World {
+    fresh: Freshness,
+    primary: BTreeSet<u64>,
+    replicas: Vec<(Live, BTreeSet<u64>)>,
+    /// (ordinal, schema or everything, number)
+    writes: Vec<(Ordinal, Option<u8>, u64)>,
+    /// Fences on their way back.
+    fences: Vec<(Ordinal, BTreeSet<u64>)>,
+    now: Instant,
+}
+
+fn text(numbers: &BTreeSet<u64>) -> String {
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(":")
+}
+
+fn schema(number: u8) -> [u8; 1] {
+    [b'a' + number]
+}
+
+impl World {
+    fn new() -> World {
+        let now = Instant::now();
+        let fresh = Freshness::bounded(3, now);
+        fresh.start(Some(position("1")), None, now);
+        let replicas = (0..3).map(|_| (Live::default(), BTreeSet::from([1]))).collect();
+        World {
+            fresh,
+            primary: BTreeSet::from([1]),
+            replicas,
+            writes: Vec::new(),
+            fences: Vec::new(),
+            now,
+        }
+    }
+
+    fn play(&mut self, kind: u8, one: u8, two: u8) {
+        let which = usize::from(one) % self.replicas.len();
+        match kind % 10 {
+            0 | 1 => self.write(one, two),
+            2 => {
+                self.commit();
+            }
+            3 => {
+                let (_, applied) = &mut self.replicas[which];
+                let missing: Vec<u64> = self.primary.difference(applied).copied().collect();
+                applied.extend(missing.get(usize::from(two) % missing.len().max(1)));
+            }
+            4 => self.replicas[which].1 = self.primary.clone(),
+            5 | 6 => self.advance(which),
+            7 => match (two % 2, self.fences.is_empty()) {
+                (0, _) | (_, true) => {
+                    self.fences.push((self.fresh.last(), self.primary.clone()));
+                }
+                _ => {
+                    let at = usize::from(one) % self.fences.len();
+                    let (covers, set) = self.fences.remove(at);
+                    self.fresh.resolve(covers, &position(&text(&set)));
+                }
+            },
+            8 => {
+                // Not every replica need be up then.
+                let up = self.replicas.iter().skip(usize::from(two % 3));
+                self.fresh.prune(up.map(|(live, _)| live.applied()).min().unwrap());
+            }
+            _ => {
+                let (live, applied) = &mut self.replicas[which];
+                *live = Live::default();
+                applied.retain(|number| *number <= u64::from(two));
+            }
+        }
+    }
+
+    fn commit(&mut self) -> u64 {
+        let number = self.primary.last().map_or(1, |last| last + 1);
+        self.primary.insert(number);
+        number
+    }
+
+    fn write(&mut self, one: u8, two: u8) {
+        let number = self.commit();
+        let schema_number = (two % 4 != 3).then_some(two % 4);
+        let position = (one % 3 != 0).then(|| position(&number.to_string()));
+        let written = |touched| Written { touched, position, at: self.now };
+        let ordinal = match schema_number {
+            Some(n) => self.fresh.record(written(Touched::Schemas(&[&schema(n)]))),
+            None => self.fresh.record(written(Touched::Everything)),
+        };
+        self.writes.push((ordinal, schema_number, number));
+    }
+
+    fn advance(&mut self, which: usize) {
+        let (live, applied) = &self.replicas[which];
+        if !applied.is_empty() {
+            self.fresh.advance(live, Some(&position(&text(applied))), self.now);
+        }
+    }
+
+    /// Whoever qualifies has every write that the read must see.
+    fn check(&self) {
+        for (live, applied) in &self.replicas {
+            for n in 0..4u8 {
+                let name = schema(n);
+                let floor = self.fresh.floor(&Touched::Schemas(&[&name]));
+                if live.applied() >= floor {
+                    let needed = self.writes.iter().filter(|(_, s, _)| s.is_none_or(|s| s == n));
+                    for (ordinal, _, number) in needed {
+                        assert!(applied.contains(number), "schema {n}: {ordinal:?} is missing");
+                    }
+                    assert!(applied.contains(&1));
+                }
+            }
+            for (ordinal, _, number) in &self.writes {
+                assert!(*ordinal > live.applied() || applied.contains(number), "{ordinal:?}");
+            }
+        }
+    }
+
+    /// In the end all are fresh again.
+    fn end(&mut self) {
+        self.fresh.resolve(self.fresh.last(), &position(&text(&self.primary)));
+        assert_eq!(self.fresh.awaits_fence(), None);
+        for which in 0..self.replicas.len() {
+            self.replicas[which].1 = self.primary.clone();
+            self.advance(which);
+            assert_eq!(self.replicas[which].0.applied(), self.fresh.last());
+        }
+        self.fresh.prune(self.fresh.last());
+        assert_eq!(self.fresh.pending(), 0);
+        assert_eq!(self.fresh.floor(&Touched::Schemas(&[b"a"])), self.fresh.last());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #[test]
+    fn nobody_qualifies_who_lacks_a_write(ops in prop::collection::vec(any::<[u8; 3]>(), 0..80)) {
+        let mut world = World::new();
+        for [kind, one, two] in ops {
+            world.play(kind, one, two);
+            world.check();
+        }
+        world.end();
+    }
+}

@@ -1,0 +1,113 @@
+//! The book of accounts, a scenario a line.
+
+use super::*;
+
+fn sealed(user: &str, password: &str) -> Arc<Credentials> {
+    Arc::new(Credentials::new(user.into(), password.into()).unwrap())
+}
+
+fn book() -> Book {
+    let listed = vec![sealed("listed", "old"), sealed("listed", "new")];
+    Book::new(Policy { listed, ..Policy::default() }).unwrap()
+}
+
+fn recall(book: &Book, user: &str, password: &str, now: Instant) -> &'static str {
+    let fits = |known: &Known| known.credentials.is_password(password.as_bytes());
+    match book.recall(user.as_bytes(), now, fits) {
+        Recall::Fresh(_) => "fresh",
+        Recall::Stale(_) => "stale",
+        Recall::Unknown => "unknown",
+    }
+}
+
+/// `script`: `learn u p | forget u | drop u p | 61s | u p=fresh`, each step in turn.
+fn check(script: &str) {
+    let (book, mut now) = (book(), Instant::now());
+    for step in script.split(" | ") {
+        match *step.split(' ').collect::<Vec<_>>().as_slice() {
+            ["learn", user, password] => drop(book.learn(sealed(user, password), now)),
+            ["forget", user] => book.forget(user.as_bytes()),
+            ["drop", user, password] => book.forget_password(&sealed(user, password)),
+            [seconds] => now += Duration::from_secs(seconds.trim_end_matches('s').parse().unwrap()),
+            [user, wanted] => {
+                let (password, wanted) = wanted.split_once('=').unwrap();
+                assert_eq!(recall(&book, user, password, now), wanted, "{step} in {script}");
+            }
+            _ => panic!("{step}"),
+        }
+    }
+}
+
+#[test]
+fn passwords_are_remembered_for_a_while() {
+    check("u p=unknown | learn u p | u p=fresh | u q=unknown | v p=unknown");
+    check("learn u p | 59s | u p=fresh | 1s | u p=stale | learn u p | u p=fresh");
+    check("learn u p | learn u q | u p=fresh | u q=fresh | drop u p | u p=unknown | u q=fresh");
+    check("learn u p | forget u | u p=unknown | forget u");
+    check("learn u  | u =fresh | u x=unknown");
+    check(
+        "learn u 1 | 1s | learn u 2 | 1s | learn u 3 | 1s | learn u 4 | 1s | learn u 1 | 1s | learn u 5 | u 1=fresh | u 2=unknown | u 5=fresh",
+    );
+    check("listed old=fresh | listed new=fresh | listed x=unknown | 999s | listed old=fresh");
+}
+
+#[test]
+fn names_are_listed_denied_or_learned() {
+    let closed = Book::new(Policy { learn: false, ..Policy::default() }).unwrap();
+    let check = |book: &Book, user: &[u8], expected: (bool, bool, bool)| {
+        assert_eq!((book.is_listed(user), book.is_denied(user), book.may_learn(user)), expected);
+    };
+    check(&book(), b"listed", (true, false, false));
+    check(&book(), b"root", (false, true, true));
+    check(&book(), b"u", (false, false, true));
+    check(&closed, b"u", (false, false, false));
+}
+
+#[test]
+fn the_same_password_keeps_the_same_object() {
+    let (book, now) = (book(), Instant::now());
+    let first = book.learn(sealed("u", "p"), now);
+    assert!(Arc::ptr_eq(&first, &book.learn(sealed("u", "p"), now)));
+    assert!(!Arc::ptr_eq(&first, &book.learn(sealed("u", "q"), now)));
+}
+
+#[test]
+fn a_refusal_counts_for_a_second_and_for_that_password_only() {
+    let (book, now) = (book(), Instant::now());
+    book.learn(sealed("u", "p"), now);
+    book.refuse(&sealed("u", "p"), now);
+    assert_eq!(recall(&book, "u", "p", now), "unknown", "forgotten too");
+    assert!(book.was_refused(&sealed("u", "p"), now));
+    assert!(!book.was_refused(&sealed("u", "q"), now));
+    assert!(!book.was_refused(&sealed("up", ""), now));
+    assert!(!book.was_refused(&sealed("u", "p"), now + Duration::from_secs(1)));
+}
+
+#[test]
+fn the_book_stays_bounded_and_drops_the_oldest() {
+    let (book, start) = (book(), Instant::now());
+    for index in 0..=ACCOUNTS_MAX {
+        let now = start + Duration::from_millis(index as u64);
+        book.learn(sealed(&format!("u{index}"), "p"), now);
+        book.refuse(&sealed("w", &format!("{index}")), now);
+    }
+    let end = start + Duration::from_millis(ACCOUNTS_MAX as u64);
+    assert_eq!(lock(&book.learned).len(), ACCOUNTS_MAX);
+    assert!(lock(&book.refused).len() <= ACCOUNTS_MAX);
+    assert_eq!(recall(&book, "u0", "p", end), "unknown");
+    assert_eq!(recall(&book, "u1", "p", end), "fresh");
+}
+
+#[tokio::test]
+async fn the_same_password_waits_its_turn_and_others_do_not() {
+    let book = book();
+    let (right, wrong) = (sealed("u", "p"), sealed("u", "q"));
+    let first = book.turn(&right).await.unwrap();
+    let mut second = Box::pin(book.turn(&right));
+    let mut other = Box::pin(book.turn(&wrong));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(second.as_mut().poll(&mut context).is_pending());
+    assert!(other.as_mut().poll(&mut context).is_ready());
+    drop(first);
+    assert!(second.as_mut().poll(&mut context).is_ready());
+}

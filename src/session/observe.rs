@@ -1,0 +1,614 @@
+//! All learning: what came of a statement -> what to do next, and what the session knows now.
+//!
+//! P4 and P5 are decided in [`after_loss`], one page: what a client is told when a server is lost,
+//! by how much was sent, how much was answered, and what the statement was. Not the routing
+//! (`plan`).
+
+use crate::cluster::{Role, ServerId, Want};
+use crate::position::{self, Position};
+use crate::session::Session;
+use crate::session::hold::{Hold, Holds};
+use crate::session::plan::{Forward, Kind, Reason, Retry, is_known_setting};
+use crate::session::refusal::Refusal;
+use crate::session::variable::{Values, names_collation};
+use crate::sql::{Effects, Flavour, Statement, Verb};
+use crate::wire::command::Command;
+use crate::wire::ok::{Status, Tracked};
+use crate::wire::reply::{End, Summary};
+
+/// How much of a command was written to the server's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// No byte.
+    Nothing,
+    /// Some, but not the last: a server does nothing with that.
+    Part,
+    /// All of it.
+    Whole,
+}
+
+/// How much of the reply the *client* has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replied {
+    /// No byte.
+    Nothing,
+    /// Some.
+    Some,
+    /// All of it.
+    Whole,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The reply is whole: what it was stands in the summary.
+    Answered,
+    /// The connection was lost.
+    Lost,
+    /// The reply broke the protocol.
+    Malformed,
+    /// The server asked for a local file.
+    Infile,
+}
+
+/// What came of one exchange with a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// Which server it was.
+    pub role: Role,
+    /// How much of the command it got.
+    pub sent: Sent,
+    /// How much of the reply the client got.
+    pub replied: Replied,
+    /// How it ended.
+    pub end: Ending,
+    /// What the reply said.
+    pub summary: &'a Summary,
+}
+
+/// What is to be done now.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The reply goes to the client, the connection back to the pool.
+    Release,
+    /// The reply goes to the client, the connection stays with the session.
+    Hold,
+    /// The reply goes to the client, the connection is closed.
+    Discard,
+    /// Nothing goes to the client; the statement is sent again, there.
+    Retry(Forward),
+    /// The connection is closed and the client is told this.
+    Fail(Refusal),
+}
+
+/// A write whose arrival at the replicas has to be awaited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The schemas written; `None`: unknown, everything.
+    pub schemas: Option<Vec<Box<[u8]>>>,
+    /// Where in the primary's history it is; `None`: not told.
+    pub position: Option<Position>,
+}
+
+/// Schemas that were written and not yet recorded.
+#[derive(Debug, Default)]
+pub struct Dirty {
+    schemas: Vec<Box<[u8]>>,
+    everything: bool,
+}
+
+impl Dirty {
+    fn is_empty(&self) -> bool {
+        self.schemas.is_empty() && !self.everything
+    }
+
+    fn add(&mut self, schema: &[u8]) {
+        if !self.schemas.iter().any(|known| &**known == schema) {
+            self.schemas.push(schema.into());
+        }
+    }
+
+    fn take(&mut self, position: Option<Position>) -> Write {
+        let it = std::mem::take(self);
+        Write { schemas: (!it.everything).then_some(it.schemas), position }
+    }
+}
+
+/// What was said: the facts of a statement and its text, or a command.
+#[derive(Clone, Copy, Debug)]
+pub enum Said<'a> {
+    /// COM_QUERY.
+    Statement(&'a Statement, &'a [u8]),
+    /// COM_STMT_PREPARE and what the text is.
+    Prepare(&'a Statement),
+    /// Anything else.
+    Command(&'a Command<'a>),
+}
+
+/// What a client is told after its server was lost.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing yet: the statement is run elsewhere.
+    RunAgain,
+    /// This error; the transaction, if one was open, is over for good.
+    Error(Refusal),
+    /// This error, and the same one until the client ends its transaction.
+    Cut,
+}
+
+/// The table of P4 and P5. `held`: the session had state on that connection.
+pub fn after_loss(it: &Forward, in_transaction: bool, sent: Sent, replied: Replied) -> Told {
+    match (it.kind, sent, replied) {
+        (_, _, Replied::Whole) => Told::Error(Refusal::Bug),
+        // The result broke off before the client's eyes.
+        (Kind::Read | Kind::Setting, _, Replied::Some) if !in_transaction => {
+            Told::Error(Refusal::ResultCut)
+        }
+        (Kind::Read | Kind::Setting, _, Replied::Some) => Told::Cut,
+        (Kind::Write | Kind::Commit, _, Replied::Some) => Told::Error(Refusal::OutcomeUnknown),
+        // The server never had the whole of it: nothing happened.
+        (_, Sent::Nothing | Sent::Part, Replied::Nothing) => match (in_transaction, it.retry) {
+            (true, _) => Told::Cut,
+            (false, Retry::Never) => Told::Error(Refusal::StateLost),
+            (false, Retry::IfUnsent | Retry::IfNoReplyByte) => Told::RunAgain,
+        },
+        (Kind::Commit, Sent::Whole, Replied::Nothing) => Told::Error(Refusal::OutcomeUnknown),
+        (_, Sent::Whole, Replied::Nothing) if in_transaction => Told::Cut,
+        (Kind::Write, Sent::Whole, Replied::Nothing) => Told::Error(Refusal::OutcomeUnknown),
+        (Kind::Read | Kind::Setting, Sent::Whole, Replied::Nothing) => match it.retry {
+            Retry::Never => Told::Error(Refusal::StateLost),
+            Retry::IfUnsent | Retry::IfNoReplyByte => Told::RunAgain,
+        },
+    }
+}
+
+/// Errors by which a server says that it leaves and has not run the statement.
+const LEAVING: &[u16] = &[1053, 1927, 4031];
+/// Errors by which a server refuses a write.
+const REFUSES_WRITES: &[u16] = &[1290, 1792, 1836];
+/// Errors that a client's own limits cause: the primary would not do better.
+const OWN_LIMITS: &[u16] = &[1028, 1104, 1205, 1317, 1969, 3024];
+
+impl Session {
+    /// What to do after an exchange, and the write, if any, that replicas have yet to see. The
+    /// write is to be recorded *before* the client gets the reply.
+    pub fn observe(
+        &mut self,
+        it: &Forward,
+        said: Said<'_>,
+        outcome: &Outcome<'_>,
+    ) -> (Verdict, Option<Write>) {
+        match outcome.end {
+            Ending::Answered => self.observe_answer(it, said, outcome),
+            Ending::Infile => {
+                let write = self.unknown_write(it);
+                self.connection_gone(outcome.role);
+                (Verdict::Fail(Refusal::LocalInfileOff), write)
+            }
+            Ending::Lost | Ending::Malformed => self.observe_loss(it, outcome),
+        }
+    }
+
+    fn observe_loss(&mut self, it: &Forward, outcome: &Outcome<'_>) -> (Verdict, Option<Write>) {
+        let in_transaction = self.holds.has(Hold::Transaction) && outcome.role == Role::Primary;
+        let told = after_loss(it, in_transaction, outcome.sent, outcome.replied);
+        let mut write = None;
+        if matches!(it.kind, Kind::Write | Kind::Commit) && outcome.sent == Sent::Whole {
+            write = self.unknown_write(it);
+        }
+        self.connection_gone(outcome.role);
+        let verdict = match told {
+            Told::RunAgain => Verdict::Retry(self.again(it, Reason::ReplicaLost, outcome.role)),
+            Told::Error(_) if outcome.end == Ending::Malformed => {
+                Verdict::Fail(Refusal::ServerMalformed)
+            }
+            Told::Error(refusal) => Verdict::Fail(refusal),
+            Told::Cut => {
+                self.cut = true;
+                Verdict::Fail(Refusal::TransactionCut)
+            }
+        };
+        (verdict, write)
+    }
+
+    fn observe_answer(
+        &mut self,
+        it: &Forward,
+        said: Said<'_>,
+        outcome: &Outcome<'_>,
+    ) -> (Verdict, Option<Write>) {
+        let summary = outcome.summary;
+        if let Some(End::Err { code, .. }) = &summary.end {
+            let first = summary.first_packet_err && outcome.replied == Replied::Nothing;
+            if first && let Some(again) = self.second_thought(it, *code, outcome.role) {
+                if LEAVING.contains(code) {
+                    self.connection_gone(outcome.role);
+                }
+                return (Verdict::Retry(again), None);
+            }
+            if LEAVING.contains(code) {
+                return self.observe_leaving(it, outcome);
+            }
+        }
+        self.learn(said, summary, outcome.role);
+        let write = self.write_of(it, said, summary);
+        let verdict = match outcome.role {
+            Role::Primary => self.keep_primary(it, said, summary),
+            Role::Reader => self.keep_reader(said, summary),
+        };
+        (verdict, write)
+    }
+
+    /// A server that says it leaves has not run the statement, but its state is gone.
+    fn observe_leaving(&mut self, it: &Forward, outcome: &Outcome<'_>) -> (Verdict, Option<Write>) {
+        let unsent = Outcome { sent: Sent::Part, ..*outcome };
+        self.observe_loss(it, &unsent)
+    }
+
+    /// The same statement elsewhere, when the first packet of the reply was this error.
+    fn second_thought(&self, it: &Forward, code: u16, role: Role) -> Option<Forward> {
+        if LEAVING.contains(&code) {
+            let alive = it.retry != Retry::Never && !self.holds.is_hard();
+            return alive.then(|| self.again(it, Reason::ReplicaLost, role));
+        }
+        if role == Role::Reader && !OWN_LIMITS.contains(&code) && !it.held {
+            // A replica that lacks a table, a column, a function or a right is no reason for the
+            // client to see an error that the primary would not give.
+            return Some(self.again(it, Reason::Misrouted, Role::Reader));
+        }
+        None
+    }
+
+    /// The forward of a second try. A replica's refusal sends it to the primary.
+    fn again(&self, it: &Forward, why: Reason, from: Role) -> Forward {
+        let lost = why == Reason::ReplicaLost;
+        let role = if lost && from == Role::Reader { Role::Reader } else { Role::Primary };
+        Forward {
+            want: Want { role, sticky: None, ..it.want },
+            why: if from == Role::Reader { why } else { it.why },
+            ..*it
+        }
+    }
+
+    /// Trackers and flags of a whole reply.
+    fn learn(&mut self, said: Said<'_>, summary: &Summary, role: Role) {
+        if !matches!(summary.end, Some(End::Err { .. })) && summary.end.is_some() {
+            let before = self.status;
+            if let Said::Statement(..) | Said::Command(_) = said {
+                self.status = summary.status.without(Status::MORE_RESULTS);
+            }
+            if before.has(Status::NO_BACKSLASH_ESCAPES)
+                != self.status.has(Status::NO_BACKSLASH_ESCAPES)
+            {
+                self.values_changed();
+            }
+        }
+        if role == Role::Primary && !summary.tracked.is_empty() {
+            if let Said::Statement(it, text) = said
+                && !note_names(it, text, &mut self.values)
+            {
+                self.holds.add(Hold::UnknownSetting);
+            }
+            if !self.values.learn(&summary.tracked) {
+                self.holds.add(Hold::UnknownSetting);
+            }
+            self.values_changed();
+        }
+        if let (Said::Command(Command::InitDb(name)), Some(End::Ok)) = (said, &summary.end) {
+            self.values.database = Some((*name).into());
+            self.values_changed();
+        }
+    }
+
+    /// What the same reply says of the connection that it came over.
+    pub fn note_on(&self, said: Said<'_>, summary: &Summary, values: &mut Values) {
+        if let Said::Statement(it, text) = said {
+            note_names(it, text, values);
+        }
+        values.learn(&summary.tracked);
+        if let (Said::Command(Command::InitDb(name)), Some(End::Ok)) = (said, &summary.end) {
+            values.database = Some((*name).into());
+        }
+    }
+
+    fn keep_primary(&mut self, it: &Forward, said: Said<'_>, summary: &Summary) -> Verdict {
+        let mut holds = self.holds;
+        let failed = matches!(summary.end, Some(End::Err { .. }));
+        for hold in it.begins.iter() {
+            holds.add(hold);
+        }
+        if !failed {
+            self.holds_of_status(&mut holds, summary.status, it);
+        }
+        match said {
+            Said::Statement(statement, _) => {
+                self.last = Some(Role::Primary);
+                self.reader_kept = false;
+                holds_after(statement, summary, failed, &mut holds);
+            }
+            Said::Prepare(statement) => {
+                if !failed {
+                    let is_read = statement.proof == crate::sql::Proof::Read;
+                    self.prepared.add(summary.statement_id, is_read);
+                }
+                holds.set(Hold::Prepared, !self.prepared.is_empty());
+            }
+            Said::Command(command) => self.holds_of_command(command, failed, &mut holds),
+        }
+        self.holds = holds;
+        if holds.is_empty() { Verdict::Release } else { Verdict::Hold }
+    }
+
+    fn holds_of_status(&self, holds: &mut Holds, status: Status, it: &Forward) {
+        let in_transaction = status.has(Status::IN_TRANS);
+        if !in_transaction && self.holds.has(Hold::Transaction) {
+            holds.end(Hold::NextTransaction);
+        }
+        if it.kind != Kind::Setting && !in_transaction && !it.begins.has(Hold::NextTransaction) {
+            holds.end(Hold::NextTransaction);
+        }
+        holds.set(Hold::Transaction, in_transaction);
+        holds.set(Hold::AutocommitOff, !status.has(Status::AUTOCOMMIT));
+    }
+
+    fn holds_of_command(&mut self, command: &Command<'_>, failed: bool, holds: &mut Holds) {
+        match command {
+            Command::CloseStatement(id) => {
+                self.prepared.remove(*id);
+                holds.set(Hold::Prepared, !self.prepared.is_empty());
+            }
+            Command::SetOption(1) if !failed => holds.end(Hold::MultiStatements),
+            _ => {}
+        }
+    }
+
+    fn keep_reader(&mut self, said: Said<'_>, summary: &Summary) -> Verdict {
+        self.last = Some(Role::Reader);
+        self.reader_kept = false;
+        if summary.status.has(Status::IN_TRANS) {
+            return Verdict::Discard;
+        }
+        let Said::Statement(it, _) = said else { return Verdict::Release };
+        let asks = it.effects.has(Effects::DIAGNOSTICS);
+        if it.effects.has(Effects::CALC_FOUND_ROWS) || summary.warnings > 0 || asks {
+            self.reader_kept = true;
+            return Verdict::Hold;
+        }
+        Verdict::Release
+    }
+
+    /// The write that replicas have yet to see.
+    fn write_of(&mut self, it: &Forward, said: Said<'_>, summary: &Summary) -> Option<Write> {
+        if matches!(it.kind, Kind::Read | Kind::Setting) && !has_gtid(summary) {
+            return None;
+        }
+        let failed = matches!(summary.end, Some(End::Err { .. }));
+        self.soil(it, said);
+        if let Some(position) = gtid_of(summary, self.mode.flavour) {
+            return Some(self.dirty.take(Some(position)));
+        }
+        if self.holds.has(Hold::Transaction) && it.kind != Kind::Commit && !failed {
+            // Nobody sees it before COMMIT.
+            return None;
+        }
+        if self.status.has(Status::IN_TRANS) && !failed {
+            return None;
+        }
+        let nothing = match said {
+            Said::Statement(statement, _) => is_nothing(statement, summary, failed),
+            Said::Prepare(_) => true,
+            Said::Command(Command::Execute { id, .. }) => self.prepared.is_read(*id),
+            Said::Command(_) => true,
+        };
+        if nothing || self.dirty.is_empty() {
+            self.dirty = Dirty::default();
+            return None;
+        }
+        Some(self.dirty.take(None))
+    }
+
+    /// Notes which schemas a statement may have written.
+    fn soil(&mut self, it: &Forward, said: Said<'_>) {
+        let statement = match said {
+            Said::Statement(statement, _) => statement,
+            Said::Command(Command::Execute { id, .. }) if self.prepared.is_read(*id) => return,
+            Said::Command(_) => {
+                self.dirty.everything = true;
+                return;
+            }
+            Said::Prepare(_) => return,
+        };
+        if matches!(statement.verb, Verb::Commit | Verb::Begin | Verb::Rollback | Verb::Savepoint) {
+            return;
+        }
+        let plain = matches!(
+            statement.verb,
+            Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete | Verb::Ddl
+        );
+        let known = plain && statement.tables_known && !statement.writes.is_empty();
+        if !known || statement.statements > 1 || it.begins.has(Hold::UnknownCall) {
+            self.dirty.everything = true;
+            return;
+        }
+        // A trigger may write beside the table that is named, most likely in its own schema.
+        for table in &statement.writes {
+            match (&table.schema, &self.values.database) {
+                (Some(schema), _) => self.dirty.add(schema.as_bytes()),
+                (None, Some(database)) => self.dirty.add(database),
+                (None, None) => self.dirty.everything = true,
+            }
+        }
+    }
+
+    /// A write whose outcome nobody knows counts as done.
+    fn unknown_write(&mut self, it: &Forward) -> Option<Write> {
+        if matches!(it.kind, Kind::Read | Kind::Setting) {
+            return None;
+        }
+        self.dirty.everything = true;
+        Some(self.dirty.take(None))
+    }
+
+    fn connection_gone(&mut self, role: Role) {
+        match role {
+            Role::Primary => {
+                self.holds = Holds::NONE;
+                self.prepared.clear();
+                self.dirty = Dirty::default();
+                if self.last == Some(Role::Primary) {
+                    self.last = None;
+                }
+            }
+            Role::Reader => {
+                self.reader_kept = false;
+                self.sticky = None;
+                if self.last == Some(Role::Reader) {
+                    self.last = None;
+                }
+            }
+        }
+    }
+
+    /// A read was served there; the next one stays while it can.
+    pub fn served_by(&mut self, server: ServerId) {
+        self.sticky = Some(server);
+    }
+}
+
+/// A refusal by a replica to run what looked like a read.
+#[must_use]
+pub fn is_misroute(summary: &Summary) -> bool {
+    matches!(&summary.end, Some(End::Err { code, .. }) if REFUSES_WRITES.contains(code))
+}
+
+/// No tracker tells the collation of SET NAMES. False: nor does the text.
+fn note_names(it: &Statement, text: &[u8], values: &mut Values) -> bool {
+    let touches = |name: &str| it.settings.iter().any(|one| one.name == name);
+    if it.verb != Verb::Set {
+        return true;
+    }
+    if touches("names") {
+        match names_collation(text) {
+            Ok(None) => values.forget_collation(),
+            Ok(Some(name)) => {
+                return values
+                    .set_variable(b"collation_connection", &name.to_ascii_lowercase());
+            }
+            Err(()) => return false,
+        }
+    } else if touches("character_set_connection") {
+        values.forget_collation();
+    }
+    true
+}
+
+/// Holds that depend on what came of a statement.
+fn holds_after(it: &Statement, summary: &Summary, failed: bool, holds: &mut Holds) {
+    match it.verb {
+        Verb::UnlockTables if !failed => holds.end(Hold::TableLocks),
+        Verb::Begin if failed => holds.end(Hold::Transaction),
+        _ => {}
+    }
+    let changed = summary.tracked.iter().any(|it| matches!(it, Tracked::StateChanged));
+    if changed && !explains_change(it) {
+        holds.add(Hold::UnexplainedState);
+    }
+    let writes = matches!(
+        it.verb,
+        Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete | Verb::Load
+    );
+    if writes || summary.insert_id != 0 {
+        holds.add(Hold::InsertId);
+    }
+    let asks = it.effects.has(Effects::DIAGNOSTICS);
+    let live = summary.warnings > 0 || it.effects.has(Effects::CALC_FOUND_ROWS) || failed;
+    if live || !asks {
+        holds.set(Hold::Diagnostics, live);
+    }
+}
+
+fn explains_change(it: &Statement) -> bool {
+    is_known_setting(it)
+        || matches!(it.verb, Verb::Use | Verb::Set | Verb::Prepare | Verb::Deallocate)
+        || it.effects.has_any(
+            Effects::TEMPORARY_TABLE
+                | Effects::USER_VARIABLE
+                | Effects::TEXT_PREPARE
+                | Effects::CALLS_UNKNOWN,
+        )
+}
+
+/// Whether an answer without a GTID can only mean that nothing was written.
+fn is_nothing(it: &Statement, summary: &Summary, failed: bool) -> bool {
+    if failed {
+        return matches!(it.verb, Verb::Select | Verb::Show | Verb::Describe | Verb::Explain)
+            && !it.effects.has(Effects::CALLS_UNKNOWN);
+    }
+    match it.verb {
+        Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete => {
+            summary.affected == 0 && summary.rows == 0
+        }
+        Verb::Begin
+        | Verb::Rollback
+        | Verb::Savepoint
+        | Verb::Set
+        | Verb::Use
+        | Verb::Show
+        | Verb::Describe
+        | Verb::Explain
+        | Verb::LockTables
+        | Verb::UnlockTables
+        | Verb::Handler
+        | Verb::Deallocate
+        | Verb::Prepare
+        | Verb::Empty => !it.effects.has(Effects::CALLS_UNKNOWN),
+        Verb::Select | Verb::Do => !it.effects.has(Effects::CALLS_UNKNOWN),
+        Verb::Commit
+        | Verb::Load
+        | Verb::Call
+        | Verb::Ddl
+        | Verb::Xa
+        | Verb::Execute
+        | Verb::Kill
+        | Verb::Admin
+        | Verb::Account
+        | Verb::Other => false,
+    }
+}
+
+fn has_gtid(summary: &Summary) -> bool {
+    summary.tracked.iter().any(|it| gtid_text(it).is_some())
+}
+
+fn gtid_text(it: &Tracked) -> Option<&[u8]> {
+    match it {
+        Tracked::Gtids(text) if !text.is_empty() => Some(text),
+        Tracked::Variable { name, value } if name == b"last_gtid" && !value.is_empty() => {
+            Some(value)
+        }
+        _ => None,
+    }
+}
+
+/// The GTIDs of every terminator of a reply. `None` also when they make no sense: the write then
+/// counts as one without a position.
+fn gtid_of(summary: &Summary, flavour: Flavour) -> Option<Position> {
+    let mut all: Option<Position> = None;
+    for text in summary.tracked.iter().filter_map(gtid_text) {
+        let one = match flavour {
+            Flavour::MySql => Position::parse(position::Flavour::MySql, text),
+            Flavour::MariaDb => Position::parse(position::Flavour::MariaDb, text),
+        }
+        .ok()?;
+        if let Some(all) = &mut all {
+            if !all.union(&one) {
+                return None;
+            }
+        } else {
+            all = Some(one);
+        }
+    }
+    all
+}

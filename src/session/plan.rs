@@ -1,0 +1,456 @@
+//! All routing policy: (state, command, statement) -> Plan.
+//!
+//! Unknown means primary. Only this file makes a [`Want`]. It does not choose the server
+//! (`cluster::pick`) and moves nothing (`client`).
+
+use crate::cluster::{Role, Want};
+use crate::freshness::{Freshness, Ordinal, Touched};
+use crate::session::Session;
+use crate::session::answer::Local;
+use crate::session::hold::{Hold, Holds};
+use crate::session::refusal::Refusal;
+use crate::session::variable::Values;
+use crate::sql::{Effects, Hint, Proof, Scope, Statement, Table, Verb};
+use crate::wire::command::Command;
+use crate::wire::reply::Expect;
+
+/// What to do with one command.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Answer it here.
+    Answer(Local),
+    /// Let a server hear it.
+    Forward(Forward),
+    /// Answer it with an error of ours.
+    Refuse(Refusal),
+    /// Nothing is to be said and nothing to be done (COM_STMT_CLOSE of an unknown id).
+    Ignore,
+    /// COM_RESET_CONNECTION: forget, then say OK.
+    Reset,
+    /// COM_CHANGE_USER: log in anew.
+    ChangeUser,
+    /// The client leaves.
+    Close,
+}
+
+/// How a command is carried to a server and back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Which server will do.
+    pub want: Want,
+    /// The connection that the session keeps, and no other.
+    pub held: bool,
+    /// What has to be true of the connection.
+    pub needs: Needs,
+    /// The form of the answer.
+    pub expect: Expect,
+    /// Whether it may be sent again.
+    pub retry: Retry,
+    /// What it can do to data: decides what a lost server means.
+    pub kind: Kind,
+    /// Holds that begin when it is sent, whatever comes of it.
+    pub begins: Holds,
+    /// Its end was not lexed: the connection is reset before another session has it.
+    pub soils: bool,
+    /// Why it goes where it goes.
+    pub why: Reason,
+}
+
+/// What a statement asks of its connection beyond the session's values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The current database does not matter to it.
+    pub any_database: bool,
+    /// Nobody has used it since its last reset.
+    pub clean: bool,
+    /// It may read LAST_INSERT_ID().
+    pub insert_id: bool,
+}
+
+/// What a statement can do to data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Proved to be a plain read.
+    Read,
+    /// Proved to touch no data: session settings, PING, the choice of a database.
+    Setting,
+    /// Anything else.
+    Write,
+    /// COMMIT, or something that commits.
+    Commit,
+}
+
+/// When a statement may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Never: it needs this very connection.
+    Never,
+    /// While its last byte was not sent: then it was not executed.
+    IfUnsent,
+    /// While the client has no byte of the reply: it changes nothing.
+    IfNoReplyByte,
+}
+
+/// Why a statement went where it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// A proved read, on a replica that is fresh enough.
+    Read,
+    /// The comment `forebay: replica` on an unknown read.
+    HintReplica,
+    /// The comment `forebay: primary`.
+    HintPrimary,
+    /// It writes.
+    Write,
+    /// Not proved to be a read.
+    Unproved,
+    /// The session holds its connection.
+    Held,
+    /// Mode `primary`: everything goes there.
+    ModePrimary,
+    /// Longer than what is lexed.
+    Long,
+    /// It asks about the statement before it.
+    Diagnostics,
+    /// A session setting.
+    Setting,
+    /// A prepared statement.
+    Prepared,
+    /// Another command than a query.
+    Command,
+    /// No replica has seen the last write of what it reads.
+    NotFresh,
+    /// No replica is up.
+    NoReplica,
+    /// No replica is configured or known yet.
+    NoneConfigured,
+    /// A replica refused it: it went to the primary after all.
+    Misrouted,
+    /// A replica was lost before it answered.
+    ReplicaLost,
+    /// Answered here.
+    Local,
+    /// Refused here.
+    Refused,
+}
+
+impl Reason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 19] = [
+        Self::Read,
+        Self::HintReplica,
+        Self::HintPrimary,
+        Self::Write,
+        Self::Unproved,
+        Self::Held,
+        Self::ModePrimary,
+        Self::Long,
+        Self::Diagnostics,
+        Self::Setting,
+        Self::Prepared,
+        Self::Command,
+        Self::NotFresh,
+        Self::NoReplica,
+        Self::NoneConfigured,
+        Self::Misrouted,
+        Self::ReplicaLost,
+        Self::Local,
+        Self::Refused,
+    ];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::HintReplica => "hint_replica",
+            Self::HintPrimary => "hint_primary",
+            Self::Write => "write",
+            Self::Unproved => "unproved",
+            Self::Held => "held",
+            Self::ModePrimary => "mode_primary",
+            Self::Long => "long",
+            Self::Diagnostics => "diagnostics",
+            Self::Setting => "setting",
+            Self::Prepared => "prepared",
+            Self::Command => "command",
+            Self::NotFresh => "not_fresh",
+            Self::NoReplica => "no_replica",
+            Self::NoneConfigured => "none_configured",
+            Self::Misrouted => "misrouted",
+            Self::ReplicaLost => "replica_lost",
+            Self::Local => "local",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What the operator wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Reads may go to replicas.
+    pub split: bool,
+    /// Reads wait for what others wrote; otherwise any replica will do.
+    pub causal: bool,
+}
+
+impl Session {
+    /// What to do with a command other than COM_QUERY.
+    pub fn plan_command(&mut self, command: &Command<'_>, database_known: bool) -> Plan {
+        match command {
+            Command::Quit => Plan::Close,
+            Command::ResetConnection => Plan::Reset,
+            Command::ChangeUser(_) => Plan::ChangeUser,
+            Command::Shutdown | Command::BinlogDump | Command::RegisterReplica => {
+                Plan::Refuse(Refusal::NotAllowed)
+            }
+            Command::ProcessKill(_) => Plan::Refuse(Refusal::KillUnsupported),
+            Command::Refresh | Command::ProcessInfo | Command::Debug | Command::Other(_) => {
+                Plan::Refuse(Refusal::UnknownCommand)
+            }
+            Command::Ping => Plan::Answer(Local::Ok),
+            Command::CloseStatement(id) if !self.prepared.knows(*id) => Plan::Ignore,
+            Command::LongData { id } if !self.prepared.knows(*id) => Plan::Ignore,
+            Command::Execute { id, .. } | Command::Fetch { id } | Command::ResetStatement(id)
+                if !self.prepared.knows(*id) =>
+            {
+                Plan::Refuse(Refusal::UnknownStatement)
+            }
+            Command::Prepare(_) if self.prepared.is_full() => {
+                Plan::Refuse(Refusal::TooManyPrepared)
+            }
+            _ if self.cut => Plan::Refuse(Refusal::TransactionCut),
+            Command::InitDb(_) if database_known && !self.holds.is_hard() => {
+                Plan::Answer(Local::Ok)
+            }
+            Command::InitDb(_)
+            | Command::Query(_)
+            | Command::FieldList(_)
+            | Command::Statistics
+            | Command::Prepare(_)
+            | Command::Execute { .. }
+            | Command::LongData { .. }
+            | Command::CloseStatement(_)
+            | Command::ResetStatement(_)
+            | Command::SetOption(_)
+            | Command::Fetch { .. } => Plan::Forward(self.forward_command(command)),
+        }
+    }
+
+    /// What to do with a statement.
+    pub fn plan(&mut self, statement: &Statement, policy: Policy, freshness: &Freshness) -> Plan {
+        if self.cut {
+            match statement.verb {
+                Verb::Rollback => {
+                    self.cut = false;
+                    return Plan::Answer(Local::Ok);
+                }
+                Verb::Begin => self.cut = false,
+                _ => return Plan::Refuse(Refusal::TransactionCut),
+            }
+        }
+        if statement.verb == Verb::Kill {
+            return Plan::Refuse(Refusal::KillUnsupported);
+        }
+        Plan::Forward(self.forward_statement(statement, policy, freshness))
+    }
+
+    fn forward_statement(&self, it: &Statement, policy: Policy, freshness: &Freshness) -> Forward {
+        let (role, why) = self.place(it, policy);
+        let kind = kind_of(it);
+        let floor = if role == Role::Reader && policy.causal && it.hint != Hint::Eventual {
+            self.floor(it, freshness)
+        } else {
+            Ordinal(0)
+        };
+        let held = self.holds.is_hard() && role == Role::Primary;
+        let diagnostics = it.effects.has(Effects::DIAGNOSTICS);
+        Forward {
+            want: match role {
+                Role::Primary => Want::primary(),
+                Role::Reader => Want::reader(floor, self.sticky),
+            },
+            held,
+            needs: Needs {
+                any_database: self.values.database.is_none() && needs_no_database(it),
+                clean: !held
+                    && (it.effects.has(Effects::USER_VARIABLE)
+                        || (diagnostics && self.last.is_none())),
+                insert_id: diagnostics || it.effects.has(Effects::CALLS_UNKNOWN),
+            },
+            expect: Expect::Query,
+            retry: match (held || it.is_long, kind) {
+                (true, _) => Retry::Never,
+                (false, Kind::Read) => Retry::IfNoReplyByte,
+                (false, _) => Retry::IfUnsent,
+            },
+            kind,
+            begins: holds_of(it),
+            soils: it.is_long,
+            why,
+        }
+    }
+
+    /// Primary or reader. The one place that decides it.
+    fn place(&self, it: &Statement, policy: Policy) -> (Role, Reason) {
+        let reader_may = it.statements == 1
+            && !it.effects.has_any(Effects::WRITES | Effects::LOCKS_ROWS)
+            && (it.proof == Proof::Read
+                || (it.proof == Proof::UnknownRead && it.hint == Hint::Replica));
+        if self.holds.is_hard() {
+            return (Role::Primary, Reason::Held);
+        }
+        if it.effects.has(Effects::DIAGNOSTICS) {
+            let reader = self.last == Some(Role::Reader)
+                && self.reader_kept
+                && !it.effects.has_any(Effects::INSERT_ID | Effects::WRITES);
+            return (if reader { Role::Reader } else { Role::Primary }, Reason::Diagnostics);
+        }
+        if !policy.split {
+            return (Role::Primary, Reason::ModePrimary);
+        }
+        match (reader_may, it.hint) {
+            (_, Hint::Primary) => (Role::Primary, Reason::HintPrimary),
+            (true, Hint::Replica) if it.proof != Proof::Read => (Role::Reader, Reason::HintReplica),
+            (true, _) => (Role::Reader, Reason::Read),
+            (false, _) if it.is_long => (Role::Primary, Reason::Long),
+            (false, _) if matches!(it.verb, Verb::Set | Verb::Use) => {
+                (Role::Primary, Reason::Setting)
+            }
+            (false, _) if it.effects.has(Effects::WRITES) => (Role::Primary, Reason::Write),
+            (false, _) => (Role::Primary, Reason::Unproved),
+        }
+    }
+
+    /// The last write of any schema that it reads.
+    fn floor<'a>(&'a self, it: &'a Statement, freshness: &Freshness) -> Ordinal {
+        if !it.tables_known {
+            return freshness.floor(&Touched::Everything);
+        }
+        if it.reads.iter().all(|table| table.schema.is_none()) {
+            let Some(database) = &self.values.database else {
+                return freshness.floor(&Touched::Everything);
+            };
+            let one: &[u8] = database;
+            let names: &[&[u8]] = if it.reads.is_empty() { &[] } else { &[one] };
+            return freshness.floor(&Touched::Schemas(names));
+        }
+        let named = |table: &'a Table| match (&table.schema, &self.values.database) {
+            (Some(schema), _) => Some(schema.as_bytes()),
+            (None, database) => database.as_deref(),
+        };
+        match it.reads.iter().map(named).collect::<Option<Vec<&[u8]>>>() {
+            Some(names) => freshness.floor(&Touched::Schemas(&names)),
+            None => freshness.floor(&Touched::Everything),
+        }
+    }
+
+    fn forward_command(&self, command: &Command<'_>) -> Forward {
+        let mut begins = Holds::NONE;
+        let (expect, kind, why) = match command {
+            Command::InitDb(_) => (Expect::Simple, Kind::Setting, Reason::Setting),
+            Command::FieldList(_) => (Expect::FieldList, Kind::Read, Reason::Command),
+            Command::Statistics => (Expect::Text, Kind::Setting, Reason::Command),
+            Command::SetOption(_) => (Expect::Eof, Kind::Setting, Reason::Command),
+            Command::Prepare(_) => (Expect::Prepare, Kind::Setting, Reason::Prepared),
+            Command::Fetch { .. } => (Expect::Fetch, Kind::Write, Reason::Prepared),
+            Command::ResetStatement(_) => (Expect::Simple, Kind::Setting, Reason::Prepared),
+            Command::LongData { .. } | Command::CloseStatement(_) => {
+                (Expect::Nothing, Kind::Setting, Reason::Prepared)
+            }
+            _ => (Expect::Query, Kind::Write, Reason::Prepared),
+        };
+        if matches!(command, Command::SetOption(0)) {
+            begins.add(Hold::MultiStatements);
+        }
+        let held = self.holds.is_hard();
+        Forward {
+            want: Want::primary(),
+            held,
+            needs: Needs {
+                any_database: matches!(command, Command::InitDb(_) | Command::Statistics),
+                ..Needs::default()
+            },
+            expect,
+            retry: if held { Retry::Never } else { Retry::IfUnsent },
+            kind,
+            begins,
+            soils: false,
+            why,
+        }
+    }
+}
+
+/// Nothing in it depends on the current database.
+fn needs_no_database(it: &Statement) -> bool {
+    let plain_set = is_known_setting(it);
+    let no_tables = it.verb == Verb::Select
+        && !it.effects.has_any(Effects::CALLS_UNKNOWN | Effects::DATABASE_MATTERS);
+    it.statements == 1 && (plain_set || no_tables || it.verb == Verb::Use)
+}
+
+fn kind_of(it: &Statement) -> Kind {
+    let plain = it.statements == 1;
+    if plain && it.proof == Proof::Read {
+        Kind::Read
+    } else if it.verb == Verb::Commit || it.effects.has(Effects::IMPLICIT_COMMIT) {
+        Kind::Commit
+    } else if plain && (is_known_setting(it) || it.verb == Verb::Use) {
+        Kind::Setting
+    } else {
+        Kind::Write
+    }
+}
+
+/// A SET whose every assignment a tracker tells.
+pub(super) fn is_known_setting(it: &Statement) -> bool {
+    it.verb == Verb::Set
+        && it.statements == 1
+        && !it.effects.has_any(Effects::USER_VARIABLE | Effects::CALLS_UNKNOWN)
+        && !it.settings.is_empty()
+        && it.settings.iter().all(|setting| {
+            setting.scope == Scope::Session
+                && (setting.name == "names"
+                    || setting.name == "autocommit"
+                    || Values::carries(&setting.name))
+        })
+}
+
+/// The holds that a statement begins, whatever its answer is.
+fn holds_of(it: &Statement) -> Holds {
+    let mut holds = Holds::NONE;
+    let when = |holds: &mut Holds, effect: Effects, hold: Hold| {
+        if it.effects.has(effect) {
+            holds.add(hold);
+        }
+    };
+    when(&mut holds, Effects::USER_LOCK, Hold::UserLock);
+    when(&mut holds, Effects::TEMPORARY_TABLE, Hold::TemporaryTable);
+    when(&mut holds, Effects::USER_VARIABLE, Hold::UserVariable);
+    when(&mut holds, Effects::TEXT_PREPARE, Hold::TextPrepare);
+    when(&mut holds, Effects::HANDLER, Hold::Handler);
+    when(&mut holds, Effects::CALLS_UNKNOWN, Hold::UnknownCall);
+    match it.verb {
+        Verb::LockTables => holds.add(Hold::TableLocks),
+        Verb::Begin => holds.add(Hold::Transaction),
+        Verb::Xa => holds.add(Hold::UnknownCall),
+        Verb::Set if !is_known_setting(it) => {
+            let next = it.settings.iter().any(|one| one.scope == Scope::NextTransaction);
+            let global = !it.settings.is_empty()
+                && it.settings.iter().all(|one| one.scope == Scope::Global);
+            if next {
+                holds.add(Hold::NextTransaction);
+            } else if !global {
+                holds.add(Hold::UnknownSetting);
+            }
+        }
+        Verb::Other => holds.add(Hold::UnknownCall),
+        _ => {}
+    }
+    if it.statements > 1 {
+        holds.add(Hold::UnknownCall);
+    }
+    holds
+}

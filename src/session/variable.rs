@@ -1,0 +1,358 @@
+//! The state that a session carries from one server connection to another, as values.
+//!
+//! The values come from the server's own trackers, so their order does not matter and nothing is
+//! guessed. What no tracker tells is not here: it holds the connection instead (`hold`). Called by
+//! `plan` and `observe`, and by `backend` to bring a leased connection to a session's state.
+
+use std::hash::Hasher as _;
+
+use crate::limits;
+use crate::wire::ok::Tracked;
+
+/// A variable that is carried. Order counts: `character_set_connection` resets the collation, so
+/// it stands before `collation_connection`.
+const CARRIED: &[&str] = &[
+    "character_set_client",
+    "character_set_results",
+    "character_set_connection",
+    "collation_connection",
+    "sql_mode",
+    "time_zone",
+    "group_concat_max_len",
+    "sql_big_selects",
+    "sql_select_limit",
+    "max_join_size",
+    "wait_timeout",
+    "interactive_timeout",
+    "net_read_timeout",
+    "net_write_timeout",
+    "lc_time_names",
+    "default_week_format",
+    "div_precision_increment",
+    "max_sort_length",
+    "foreign_key_checks",
+    "unique_checks",
+    "sql_safe_updates",
+    "sql_quote_show_create",
+    "sql_auto_is_null",
+    "sql_notes",
+    "sql_warnings",
+    "innodb_lock_wait_timeout",
+    "lock_wait_timeout",
+    "max_execution_time",
+    "max_statement_time",
+    "sort_buffer_size",
+    "join_buffer_size",
+    "tmp_table_size",
+    "max_heap_table_size",
+    "optimizer_switch",
+    "default_storage_engine",
+];
+/// Variables whose fresh-login values on the primary are imposed on replicas too.
+pub const BASELINE: &[&str] = &[
+    "character_set_client",
+    "character_set_results",
+    "character_set_connection",
+    "collation_connection",
+    "sql_mode",
+    "time_zone",
+    "group_concat_max_len",
+    "sql_select_limit",
+    "lc_time_names",
+    "default_week_format",
+    "div_precision_increment",
+    "max_sort_length",
+    "sql_auto_is_null",
+];
+const COLLATION_CONNECTION: usize = 3;
+
+/// The database and the variables of a session, or of a server connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Values {
+    /// The current database; none after a login that named none.
+    pub database: Option<Box<[u8]>>,
+    /// Sorted by the place of the name in `CARRIED`.
+    variables: Vec<(u8, Box<[u8]>)>,
+}
+
+/// What one connection lacks of a session's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// The connection has something that the session has not: only a reset takes it away.
+    pub reset: bool,
+    /// The database to change to.
+    pub database: Option<Box<[u8]>>,
+    /// The session has no database and the connection has: only a fresh connection will do.
+    pub fresh: bool,
+    /// One SET statement, or nothing.
+    pub set: Option<Vec<u8>>,
+}
+
+impl Difference {
+    /// Nothing needs to be sent in front.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        !self.reset && !self.fresh && self.database.is_none() && self.set.is_none()
+    }
+}
+
+impl Values {
+    /// Whether a variable of this name (lower case) is carried.
+    #[must_use]
+    pub fn carries(name: &str) -> bool {
+        CARRIED.contains(&name)
+    }
+
+    /// Names for `session_track_system_variables`.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        CARRIED.iter().copied()
+    }
+
+    /// The value of a variable, when it was set.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&[u8]> {
+        let place = CARRIED.iter().position(|carried| *carried == name)?;
+        let at = self.find(place).ok()?;
+        self.variables.get(at).map(|(_, value)| &**value)
+    }
+
+    /// Sets a variable. False when it cannot be carried: unknown, or past a bound.
+    pub fn set_variable(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let Some(place) = CARRIED.iter().position(|carried| carried.as_bytes() == name) else {
+            return false;
+        };
+        if value.len() > limits::SESSION_VALUE_BYTES_MAX {
+            return false;
+        }
+        match self.find(place) {
+            Ok(at) => {
+                if let Some(entry) = self.variables.get_mut(at) {
+                    entry.1 = value.into();
+                }
+            }
+            Err(_) if self.variables.len() >= limits::SESSION_VARIABLES_MAX => return false,
+            Err(at) => self.variables.insert(at, (place as u8, value.into())),
+        }
+        true
+    }
+
+    /// Forgets the collation: it is then the default one of `character_set_connection`.
+    pub fn forget_collation(&mut self) {
+        if let Ok(at) = self.find(COLLATION_CONNECTION) {
+            self.variables.remove(at);
+        }
+    }
+
+    /// Takes over what the server's trackers told. False when something cannot be carried.
+    pub fn learn(&mut self, tracked: &[Tracked]) -> bool {
+        let mut known = true;
+        for tracker in tracked {
+            match tracker {
+                Tracked::Schema(name) if name.is_empty() => self.database = None,
+                Tracked::Schema(name) => self.database = Some(name.as_slice().into()),
+                Tracked::Variable { name, value } => {
+                    if name != b"last_gtid" && name != b"autocommit" {
+                        known &= self.set_variable(name, value);
+                    }
+                }
+                Tracked::StateChanged
+                | Tracked::Gtids(_)
+                | Tracked::TransactionCharacteristics(_)
+                | Tracked::TransactionState(_)
+                | Tracked::Unknown(_) => {}
+            }
+        }
+        known
+    }
+
+    /// A number that differs, in all likelihood, when the state differs. Never 0.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        if let Some(database) = &self.database {
+            hasher.write(database);
+        }
+        for (place, value) in &self.variables {
+            hasher.write(&[0xff, *place]);
+            hasher.write(value);
+        }
+        hasher.finish() | 1
+    }
+
+    /// What it takes to bring a connection in state `have` to this one. `any_database`: the
+    /// statement does not depend on the database, so a session without one can use any.
+    #[must_use]
+    pub fn difference(&self, have: &Self, any_database: bool) -> Difference {
+        let mut difference = Difference::default();
+        if self.database != have.database {
+            match &self.database {
+                Some(name) => difference.database = Some(name.clone()),
+                None => difference.fresh = !any_database,
+            }
+        }
+        if self.variables == have.variables {
+            return difference;
+        }
+        difference.reset = have.variables.iter().any(|(place, _)| {
+            !self.variables.iter().any(|(wanted, _)| wanted == place)
+        });
+        let from: &[(u8, Box<[u8]>)] = if difference.reset { &[] } else { &have.variables };
+        let mut changed = self.variables.iter().filter(|entry| !from.contains(entry)).peekable();
+        // Setting character_set_connection again would lose a collation that is already right.
+        let all = changed.peek().is_some_and(|(place, _)| usize::from(*place) <= COLLATION_CONNECTION);
+        let wanted = self.variables.iter().filter(|entry| all || !from.contains(entry));
+        difference.set = assignments(wanted.map(|(place, value)| {
+            (CARRIED.get(usize::from(*place)).copied().unwrap_or_default(), &**value)
+        }));
+        difference
+    }
+
+    fn find(&self, place: usize) -> Result<usize, usize> {
+        self.variables.binary_search_by_key(&place, |(at, _)| usize::from(*at))
+    }
+}
+
+/// `SET a=1,b='x'`, or nothing when there is nothing to set.
+pub fn assignments<'a>(pairs: impl Iterator<Item = (&'a str, &'a [u8])>) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    for (name, value) in pairs {
+        text.extend_from_slice(if text.is_empty() { b"SET " } else { b"," });
+        text.extend_from_slice(name.as_bytes());
+        text.push(b'=');
+        if value.is_empty() && name == "character_set_results" {
+            text.extend_from_slice(b"NULL");
+        } else {
+            put_value(&mut text, value);
+        }
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// A value as SQL: numbers bare (a quoted number is error 1232), nothing as NULL, else quoted so
+/// that it reads the same with and without NO_BACKSLASH_ESCAPES.
+fn put_value(text: &mut Vec<u8>, value: &[u8]) {
+    let numeric = !value.is_empty()
+        && value.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+        && value.iter().filter(|byte| **byte == b'.').count() <= 1;
+    if numeric {
+        text.extend_from_slice(value);
+    } else if value.iter().any(|byte| matches!(byte, b'\\' | b'\'' | 0)) {
+        text.extend_from_slice(b"X'");
+        for byte in value {
+            let digit = |nibble: u8| b"0123456789ABCDEF".get(usize::from(nibble)).copied();
+            text.extend(digit(byte >> 4));
+            text.extend(digit(byte & 15));
+        }
+        text.push(b'\'');
+    } else {
+        text.push(b'\'');
+        text.extend_from_slice(value);
+        text.push(b'\'');
+    }
+}
+
+/// The collation that `SET NAMES x COLLATE y` names: no tracker tells it. `Ok(None)`: it names
+/// none; `Err`: the text was not understood.
+pub fn names_collation(text: &[u8]) -> Result<Option<&[u8]>, ()> {
+    let lower = text.to_ascii_lowercase();
+    let Some(at) = memchr::memmem::find(&lower, b"collate") else { return Ok(None) };
+    let rest = text.get(at.saturating_add(7)..).unwrap_or_default();
+    let is_junk = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'\'' | b'"' | b';');
+    let from = rest.iter().position(|byte| !is_junk(byte)).ok_or(())?;
+    let rest = rest.get(from..).unwrap_or_default();
+    let len = rest.iter().position(is_junk).unwrap_or(rest.len());
+    let (name, tail) = rest.split_at_checked(len).ok_or(())?;
+    let plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    if plain && !name.is_empty() && tail.iter().all(is_junk) { Ok(Some(name)) } else { Err(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str) -> Values {
+        let mut values = Values::default();
+        for word in text.split_whitespace() {
+            match word.split_once('=') {
+                Some((name, value)) => {
+                    assert!(values.set_variable(name.as_bytes(), value.as_bytes()));
+                }
+                None => values.database = Some(word.as_bytes().into()),
+            }
+        }
+        values
+    }
+
+    #[test]
+    fn a_difference_is_what_is_lacking() {
+        let check = |want: &str, have: &str, expected: &str| {
+            let difference = values(want).difference(&values(have), false);
+            let mut got = String::new();
+            if difference.fresh {
+                got.push_str("fresh ");
+            }
+            if difference.reset {
+                got.push_str("reset ");
+            }
+            if let Some(name) = &difference.database {
+                got.push_str(&format!("use {} ", String::from_utf8_lossy(name)));
+            }
+            if let Some(set) = &difference.set {
+                got.push_str(&String::from_utf8_lossy(set));
+            }
+            assert_eq!(got.trim(), expected, "{want} <- {have}");
+        };
+        check("", "", "");
+        check("wp", "wp", "");
+        check("wp", "", "use wp");
+        check("", "wp", "fresh");
+        check("wp", "other", "use wp");
+        check("sql_mode=A", "", "SET sql_mode='A'");
+        check("sql_mode=A", "sql_mode=A", "");
+        check("sql_mode=A", "sql_mode=B", "SET sql_mode='A'");
+        check("", "sql_mode=A", "reset");
+        check("time_zone=+00:00", "sql_mode=A", "reset SET time_zone='+00:00'");
+        check("group_concat_max_len=7", "", "SET group_concat_max_len=7");
+        check("max_statement_time=0.5", "", "SET max_statement_time=0.5");
+        check("sql_mode=", "", "SET sql_mode=''");
+        check(
+            "character_set_connection=utf8mb4 collation_connection=utf8mb4_bin",
+            "collation_connection=utf8mb4_bin",
+            "SET character_set_connection='utf8mb4',collation_connection='utf8mb4_bin'",
+        );
+    }
+
+    #[test]
+    fn values_cannot_break_out_of_their_quotes() {
+        let mut text = Vec::new();
+        put_value(&mut text, b"a'b\\");
+        assert_eq!(text, b"X'6127625C'");
+    }
+
+    #[test]
+    fn trackers_are_learned_and_strangers_are_told() {
+        let mut values = Values::default();
+        let variable = |name: &str, value: &str| Tracked::Variable {
+            name: name.into(),
+            value: value.into(),
+        };
+        assert!(values.learn(&[variable("sql_mode", "X"), Tracked::Schema(b"wp".to_vec())]));
+        assert_eq!(values.variable("sql_mode"), Some(&b"X"[..]));
+        assert_eq!(values.database.as_deref(), Some(&b"wp"[..]));
+        assert!(!values.learn(&[variable("nonsense", "1")]));
+        assert!(values.learn(&[Tracked::Schema(Vec::new())]));
+        assert_eq!(values.database, None);
+    }
+
+    #[test]
+    fn collations_are_read_from_set_names() {
+        let check = |text: &str, expected: Result<Option<&str>, ()>| {
+            assert_eq!(names_collation(text.as_bytes()), expected.map(|it| it.map(str::as_bytes)));
+        };
+        check("SET NAMES utf8mb4", Ok(None));
+        check("SET NAMES 'utf8mb4' COLLATE 'utf8mb4_bin'", Ok(Some("utf8mb4_bin")));
+        check("set names utf8mb4 collate utf8mb4_bin ;", Ok(Some("utf8mb4_bin")));
+        check("SET NAMES utf8mb4 COLLATE utf8mb4_bin, @x=1", Err(()));
+        check("SET NAMES utf8mb4 COLLATE", Err(()));
+    }
+}

@@ -1,0 +1,58 @@
+//! What must hold for any bytes: the body of the fuzz target, replayed over its corpus by a test.
+//!
+//! Called by `fuzz/fuzz_targets/classify.rs` and by this crate's own tests; never by the proxy.
+
+use super::rule::{self, Depth};
+use super::shape;
+use super::{Classifier, Effects, Flavour, LocalCache, Mode, Proof, Statement};
+
+/// Classifies any bytes in any mode; panics where a property does not hold.
+///
+/// The first byte chooses the mode, the rest is the statement.
+pub fn classify(bytes: &[u8]) {
+    let Some((first, text)) = bytes.split_first() else { return };
+    let mode = mode_of(*first);
+    let classifier = Classifier::new(7);
+    let mut local = LocalCache::new();
+    let fresh = classifier.classify(&mut local, text, mode);
+    let hit = classifier.classify(&mut local, text, mode);
+    assert_eq!(fresh, hit, "a hit is not what was worked out");
+    proved_means_harmless(&fresh);
+    shape_is_a_fixed_point(text, mode, &fresh);
+    proved_means_harmless(&Classifier::scan_long(text, mode));
+    assert_ne!(Classifier::scan_long(text, mode).proof, Proof::Read);
+}
+
+fn mode_of(byte: u8) -> Mode {
+    Mode {
+        ansi_quotes: byte & 1 != 0,
+        no_backslash_escapes: byte & 2 != 0,
+        ignore_space: byte & 4 != 0,
+        lexable: byte & 24 != 24,
+        flavour: if byte & 32 == 0 { Flavour::MySql } else { Flavour::MariaDb },
+    }
+}
+
+fn proved_means_harmless(statement: &Statement) {
+    if statement.proof == Proof::Read {
+        let left = statement.effects.without(Effects::CALC_FOUND_ROWS);
+        assert!(left.is_empty(), "proved, with {left}");
+        assert_eq!(statement.statements, 1);
+        assert!(statement.why.is_empty() && statement.writes.is_empty());
+    } else {
+        assert!(!statement.why.is_empty(), "not proved, and no reason");
+    }
+}
+
+/// The shape of a shape is itself, and has the same facts.
+fn shape_is_a_fixed_point(text: &[u8], mode: Mode, statement: &Statement) {
+    if !mode.lexable || text.len() > crate::limits::COMMAND_ROUTED_BYTES_MAX {
+        return;
+    }
+    let (mut once, mut twice) = (Vec::new(), Vec::new());
+    let hint = shape::write_shape(text, mode, &mut once);
+    shape::write_shape(&once, mode, &mut twice);
+    assert_eq!(once.escape_ascii().to_string(), twice.escape_ascii().to_string());
+    let digest = shape::digest(&once, mode, hint, 7);
+    assert_eq!(*statement, rule::facts(&twice, mode, hint, digest, Depth::Whole));
+}

@@ -1,0 +1,281 @@
+//! A statement's shape: its text with plain literal values, blanks and comments forgotten.
+//!
+//! The shape is SQL text again, in the same lexer mode, and all facts are worked out from it. So
+//! texts of one shape have the same facts by construction, and an identifier, a literal's kind, its
+//! adjacency, LIMIT 0, an introducer, a hint, an executable comment and all of SET and SHOW are
+//! never forgotten. A leading comment is, once its hint is read: it decides nothing else.
+//! Called by `cache` for each statement; allocates only when a buffer grows.
+
+use xxhash_rust::xxh3;
+
+use super::token::{Gap, Kind, Lexer, Token};
+use super::{Hint, Mode};
+
+/// Two keyed hashes of one shape. The second is compared on a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digest {
+    pub(crate) key: u128,
+    pub(crate) check: u64,
+}
+
+/// Hashes a shape with the mode and the hint that it was read under.
+pub(crate) fn digest(shape: &[u8], mode: Mode, hint: Hint, seed: u64) -> Digest {
+    let salt = seed ^ u64::from(mode.tag()) << 8 ^ hint as u64;
+    Digest {
+        key: xxh3::xxh3_128_with_seed(shape, salt),
+        check: xxh3::xxh3_64_with_seed(shape, salt.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15),
+    }
+}
+
+/// Writes the shape of `text` to `out` (which is emptied first) and gives its leading hint.
+pub(crate) fn write_shape(text: &[u8], mode: Mode, out: &mut Vec<u8>) -> Hint {
+    out.clear();
+    out.reserve(text.len() + 16);
+    let mut writer = Writer::new(text, out);
+    let mut lexer = Lexer::new(text, mode);
+    let first = lexer.next();
+    let hint = match first.gap {
+        Gap::Comment => leading_hint(text.get(..first.start).unwrap_or_default()),
+        _ => Hint::None,
+    };
+    writer.written = first.start;
+    let mut token = Token { gap: Gap::None, gap_start: first.start, ..first };
+    while token.kind != Kind::End {
+        writer.token(token);
+        token = lexer.next();
+    }
+    writer.copy_to(token.gap_start);
+    hint
+}
+
+/// What the leading comments ask for. `primary` wins over all else.
+fn leading_hint(comments: &[u8]) -> Hint {
+    let mut hint = Hint::None;
+    let mut rest = comments;
+    while let Some(start) = memchr::memchr3(b'/', b'#', b'-', rest) {
+        rest = rest.get(start..).unwrap_or_default();
+        let (open, close): (usize, &[u8]) =
+            if rest.first() == Some(&b'/') { (2, b"*/") } else { (1, b"\n") };
+        let body = rest.get(open..).unwrap_or_default();
+        let end = memchr::memmem::find(body, close).unwrap_or(body.len());
+        if open == 2 {
+            let asked = hint_of(body.get(..end).unwrap_or_default());
+            if hint != Hint::Primary && asked != Hint::None {
+                hint = asked;
+            }
+        }
+        rest = body.get(end + close.len()..).unwrap_or_default();
+    }
+    hint
+}
+
+fn hint_of(comment: &[u8]) -> Hint {
+    let words = comment.trim_ascii();
+    let Some((name, asked)) = words.split_at_checked(8) else { return Hint::None };
+    if !name.eq_ignore_ascii_case(b"forebay:") {
+        return Hint::None;
+    }
+    match asked.trim_ascii().to_ascii_lowercase().as_slice() {
+        b"primary" => Hint::Primary,
+        b"replica" => Hint::Replica,
+        b"eventual" => Hint::Eventual,
+        _ => Hint::None,
+    }
+}
+
+/// Where the writer is in an IN list, whose members fold into one per kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum List {
+    Outside,
+    /// The word IN was the last token.
+    AfterIn,
+    /// The parenthesis or a comma that was written; a literal may follow.
+    Open,
+    /// A literal was written, or folded into the one before.
+    Member {
+        kind: Kind,
+        folded: bool,
+    },
+    /// A comma was held back after that literal.
+    Comma {
+        kind: Kind,
+        folded: bool,
+        token: Token,
+    },
+}
+
+/// Copies the text to the shape in as few pieces as it can.
+struct Writer<'a, 'o> {
+    text: &'a [u8],
+    out: &'o mut Vec<u8>,
+    /// Text up to here is in the shape, or was left out.
+    written: usize,
+    list: List,
+    /// Literals stay: SET, SHOW, and whatever holds an executable comment.
+    verbatim: bool,
+    statement_start: bool,
+    after_limit: bool,
+    after_literal: bool,
+}
+
+impl<'a, 'o> Writer<'a, 'o> {
+    fn new(text: &'a [u8], out: &'o mut Vec<u8>) -> Writer<'a, 'o> {
+        Writer {
+            text,
+            out,
+            written: 0,
+            list: List::Outside,
+            verbatim: false,
+            statement_start: true,
+            after_limit: false,
+            after_literal: false,
+        }
+    }
+
+    #[inline]
+    fn token(&mut self, token: Token) {
+        match token.kind {
+            Kind::Word => self.word(token),
+            Kind::Symbol(byte) => self.symbol(token, byte),
+            Kind::Text
+            | Kind::Integer
+            | Kind::Decimal
+            | Kind::Float
+            | Kind::Hex
+            | Kind::Bit
+            | Kind::National => self.literal(token),
+            Kind::ExecutableOpen => {
+                self.verbatim = true;
+                self.other(token);
+            }
+            _ => self.other(token),
+        }
+    }
+
+    #[inline]
+    fn word(&mut self, token: Token) {
+        self.settle();
+        self.gap(token);
+        let word = self.text.get(token.start..token.end).unwrap_or_default();
+        if word.len() == 2 && word.eq_ignore_ascii_case(b"IN") {
+            self.list = List::AfterIn;
+        }
+        if self.statement_start {
+            self.verbatim |=
+                word.eq_ignore_ascii_case(b"SET") || word.eq_ignore_ascii_case(b"SHOW");
+            self.statement_start = false;
+        }
+        if self.after_limit {
+            self.after_limit = word.eq_ignore_ascii_case(b"OFFSET");
+        } else {
+            self.after_limit = word.len() == 5 && word.eq_ignore_ascii_case(b"LIMIT");
+        }
+        self.after_literal = false;
+    }
+
+    #[inline]
+    fn symbol(&mut self, token: Token, byte: u8) {
+        match (byte, self.list) {
+            (b'(', List::AfterIn) => self.list = List::Open,
+            (b',', List::Member { kind, folded }) => {
+                self.list = List::Comma { kind, folded, token };
+                return;
+            }
+            _ => self.settle(),
+        }
+        self.gap(token);
+        self.statement_start = byte == b';' || (self.statement_start && byte == b'(');
+        self.after_limit &= byte == b',';
+        self.after_literal = false;
+    }
+
+    fn other(&mut self, token: Token) {
+        self.settle();
+        self.gap(token);
+        self.after_limit = false;
+        self.after_literal = false;
+    }
+
+    fn literal(&mut self, token: Token) {
+        if let List::Comma { kind, token: comma, .. } = self.list {
+            if kind == token.kind && !self.verbatim {
+                self.copy_to(comma.gap_start);
+                self.written = token.end;
+                self.list = List::Member { kind, folded: true };
+                return;
+            }
+            self.list = List::Open;
+            self.gap(comma);
+            self.after_literal = false;
+        }
+        let folded = matches!(self.list, List::Member { folded: true, .. });
+        self.list = match self.list {
+            List::Open => List::Member { kind: token.kind, folded: false },
+            _ => List::Outside,
+        };
+        self.gap(token);
+        if self.verbatim {
+            return;
+        }
+        self.copy_to(token.start);
+        self.written = token.end;
+        if self.after_literal {
+            // Literals side by side are one string to the server; keep them two to the lexer, and
+            // tell the list that was folded before from one that was not.
+            self.out.extend_from_slice(if folded { b" /**/ " } else { b" " });
+        }
+        let zero = self.after_limit && self.text.get(token.start..token.end) == Some(b"0");
+        self.out.extend_from_slice(placeholder(token.kind, zero));
+        self.after_literal = true;
+    }
+
+    /// A comma that was held back and is part of the shape after all.
+    #[inline]
+    fn settle(&mut self) {
+        if let List::Comma { token, .. } = self.list {
+            self.list = List::Outside;
+            self.gap(token);
+        }
+        self.list = List::Outside;
+    }
+
+    /// Brings the gap before a token to its one form.
+    #[inline]
+    fn gap(&mut self, token: Token) {
+        let one_form: &[u8] = match token.gap {
+            Gap::None => return,
+            Gap::Blank
+                if token.start - token.gap_start == 1
+                    && self.text.get(token.gap_start) == Some(&b' ') =>
+            {
+                return;
+            }
+            Gap::Blank => b" ",
+            Gap::Comment => b" /**/ ",
+        };
+        self.copy_to(token.gap_start);
+        self.out.extend_from_slice(one_form);
+        self.written = token.start;
+    }
+
+    fn copy_to(&mut self, end: usize) {
+        if let Some(piece) = self.text.get(self.written..end) {
+            self.out.extend_from_slice(piece);
+            self.written = end;
+        }
+    }
+}
+
+/// What stands for a literal of a kind.
+fn placeholder(kind: Kind, zero: bool) -> &'static [u8] {
+    match kind {
+        Kind::Integer if zero => b"0",
+        Kind::Integer => b"1",
+        Kind::Decimal => b"1.5",
+        Kind::Float => b"1e1",
+        Kind::Hex => b"x'00'",
+        Kind::Bit => b"b'0'",
+        Kind::National => b"N'?'",
+        _ => b"'?'",
+    }
+}

@@ -1,0 +1,195 @@
+//! Properties that any bytes must keep, as functions of those bytes.
+//!
+//! Not part of the proxy: compiled for tests and for fuzzing only. Called by the targets in
+//! `fuzz/`, and by the test below, which walks their corpus.
+#![expect(clippy::missing_panics_doc, reason = "a broken property is told by a panic")]
+
+use super::capability::Capabilities;
+use super::command::Command;
+use super::err::Err;
+use super::frame::{read_packet, write_packet};
+use super::handshake::{AuthStep, ChangeUser, Greeting, Response, is_ssl_request};
+use super::ok::Ok as OkPacket;
+use super::reply::{Expect, Scan, Shape, Summary, Walker};
+use super::{Malformed, cursor::Cursor};
+
+/// Limit on a payload, so that a header alone can be refused.
+const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+
+/// A packet that is read is written the same, and commands are read from it without a panic.
+pub fn frame(data: &[u8]) {
+    let Ok(Some(packet)) = read_packet(data, PAYLOAD_BYTES_MAX) else { return };
+    assert!(packet.payload.len() <= PAYLOAD_BYTES_MAX);
+    let mut out = Vec::new();
+    write_packet(&mut out, packet.sequence, &packet.payload);
+    assert_eq!(data.get(..packet.consumed), Some(out.as_slice()));
+    for client in [Capabilities(0), Capabilities(u32::MAX)] {
+        let _ = Command::parse(&packet.payload, client).map(|command| command.expect());
+    }
+}
+
+/// However a reply is cut, the walker does the same; and what it gives to the client is a reply
+/// that the client's own walker understands, with the same outcome.
+///
+/// The first three bytes choose the command, the two dialects, and the cut.
+pub fn reply(data: &[u8]) {
+    let Some((&[expect, dialects, cut], input)) = data.split_first_chunk::<3>() else { return };
+    let (expect, shape) = (choose_expect(expect), choose_shape(dialects));
+    let whole = walk(expect, shape, &[input]);
+    let (left, right) = input.split_at(usize::from(cut).min(input.len()));
+    assert_eq!(walk(expect, shape, &[left, right]), whole);
+    let single: Vec<&[u8]> = input.chunks(1).collect();
+    assert_eq!(walk(expect, shape, &single), whole);
+
+    let Ok((out, Scan::Done { consumed }, summary)) = whole else { return };
+    assert!(consumed <= input.len());
+    // Progress packets make the translation shorter than the reply, a made-up EOF makes it longer.
+    let again = Shape { backend: shape.client, client: shape.client };
+    let Ok((copy, Scan::Done { consumed }, theirs)) = walk(expect, again, &[&out]) else {
+        panic!("the client does not understand {out:?}");
+    };
+    assert_eq!((consumed, &copy), (out.len(), &out));
+    assert_eq!((theirs.end, theirs.rows), (summary.end, summary.rows));
+    assert_eq!((theirs.results, theirs.warnings), (summary.results, summary.warnings));
+}
+
+/// What is read of a login is read the same after it was written.
+pub fn handshake(data: &[u8]) {
+    let mut out = Vec::new();
+    if let Ok(greeting) = Greeting::parse(data) {
+        greeting.encode(&mut out);
+        assert_eq!(Greeting::parse(&out), Ok(greeting));
+    }
+    if let Ok(response) = Response::parse(data) {
+        out.clear();
+        response.encode(&mut out);
+        assert!(Response::parse(&out) == Ok(response));
+    }
+    for capabilities in [Capabilities(0), Capabilities(u32::MAX)] {
+        if let Ok(change) = ChangeUser::parse(data, capabilities) {
+            out.clear();
+            change.encode(&mut out, capabilities);
+            assert!(ChangeUser::parse(&out, capabilities) == Ok(change));
+        }
+        let _ = OkPacket::parse(data, capabilities);
+    }
+    if let Ok(err) = Err::parse(data) {
+        out.clear();
+        err.encode(&mut out);
+        assert_eq!(Err::parse(&out), Ok(err));
+    }
+    let _ = (is_ssl_request(data), AuthStep::parse(data), Cursor::new(data).lenenc_bytes());
+}
+
+type Walked = Result<(Vec<u8>, Scan, Summary), Malformed>;
+
+fn walk(expect: Expect, shape: Shape, pieces: &[&[u8]]) -> Walked {
+    let mut walker = Walker::new(expect, shape);
+    let (mut out, mut before) = (Vec::new(), 0_usize);
+    let mut scan = walker.feed(&[], &mut out)?;
+    for piece in pieces {
+        if scan != Scan::More {
+            break;
+        }
+        scan = match walker.feed(piece, &mut out)? {
+            Scan::Done { consumed } => Scan::Done { consumed: before.saturating_add(consumed) },
+            Scan::Infile { consumed } => Scan::Infile { consumed: before.saturating_add(consumed) },
+            Scan::More => Scan::More,
+        };
+        before = before.saturating_add(piece.len());
+    }
+    Ok((out, scan, walker.summary().clone()))
+}
+
+fn choose_expect(byte: u8) -> Expect {
+    match byte % 8 {
+        0 => Expect::Query,
+        1 => Expect::Simple,
+        2 => Expect::Prepare,
+        3 => Expect::Fetch,
+        4 => Expect::FieldList,
+        5 => Expect::Eof,
+        6 => Expect::Text,
+        _ => Expect::Nothing,
+    }
+}
+
+/// The pairs that exist: a client is never offered more than its backend has.
+fn choose_shape(byte: u8) -> Shape {
+    const EOF: Capabilities = Capabilities::DEPRECATE_EOF;
+    const ALL: Capabilities = EOF.with(Capabilities::SESSION_TRACK);
+    let (backend, client) = match byte % 4 {
+        0 => (ALL, Capabilities(0)),
+        1 => (ALL, ALL),
+        2 => (ALL, EOF),
+        _ => (Capabilities(0), Capabilities(0)),
+    };
+    Shape { backend, client }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn replay(target: &str, property: fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let mut count = 0;
+        for entry in std::fs::read_dir(&folder).expect("the corpus is part of the repository") {
+            property(&std::fs::read(entry.unwrap().path()).unwrap());
+            count += 1;
+        }
+        assert!(count > 0, "{} is empty", folder.display());
+    }
+
+    #[test]
+    fn the_corpus_keeps_its_properties() {
+        replay("frame", frame);
+        replay("reply", reply);
+        replay("handshake", handshake);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_keep_them(data: Vec<u8>) {
+            frame(&data);
+            reply(&data);
+            handshake(&data);
+        }
+
+        /// Packets in order, so that more than the first header is reached.
+        #[test]
+        fn any_packets_keep_them(
+            choice: [u8; 3],
+            payloads in proptest::collection::vec(any_payload(), 0..12),
+        ) {
+            let mut data = choice.to_vec();
+            payloads.iter().fold(1, |number, payload| write_packet(&mut data, number, payload));
+            reply(&data);
+        }
+    }
+
+    fn any_payload() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+        use proptest::prelude::*;
+        const PIECES: [&[u8]; 14] = [
+            b"\x01",
+            b"\x02",
+            b"\x03def",
+            b"\x01x",
+            b"\xfb",
+            b"\0\0\0\x02\0\0\0",
+            b"\0\0\0\x0a\0\0\0",
+            b"\xfe\0\0\x02\0\0\0",
+            b"\xfe\0\0\x0a\0\0\0",
+            b"\xfe\0\0\x42\0\0\0",
+            b"\xfe\0\0\x02\0",
+            b"\xff\x28\x04#42000no",
+            b"\0\x09\0\0\0\x01\0\x01\0\0\0\0",
+            b"\xff\xff\xff\x01\x01\x02\0\0\0\x01s",
+        ];
+        prop_oneof![
+            9 => (0..PIECES.len()).prop_map(|at| PIECES[at].to_vec()),
+            1 => proptest::collection::vec(any::<u8>(), 0..12),
+        ]
+    }
+}
