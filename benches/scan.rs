@@ -1,5 +1,4 @@
 //! What walking a reply costs per row packet: translated for a client of old, and as it came.
-#![expect(missing_docs, reason = "criterion's macros write undocumented functions")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forebay::limits::SLAB_BYTES;

@@ -3,4 +3,12 @@
 //! Everything between "that server" and a connection that may be used is here; which server it
 //! is to be is `cluster`'s choice.
 
+pub mod connection;
 pub mod dial;
+pub mod dialer;
+pub mod fleet;
+pub mod pool;
+pub mod probe;
+pub mod query;
+pub mod resolve;
+pub mod setup;

@@ -4,4 +4,12 @@
 //! the I/O line, and the sockets to MySQL are `backend`'s.
 
 pub mod accept;
+pub mod enter;
 pub mod greet;
+pub mod house;
+mod lease;
+pub mod read;
+pub mod relay;
+pub mod serve;
+pub mod slab;
+mod tally;

@@ -202,6 +202,12 @@ impl Control {
         *self.phase.borrow()
     }
 
+    /// To see the phases pass.
+    #[must_use]
+    pub fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
     /// Waits until this phase, or a later one, was entered.
     pub async fn reached(&self, phase: Phase) {
         let mut phases = self.phase.subscribe();

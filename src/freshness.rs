@@ -148,7 +148,7 @@ impl Freshness {
     }
 
     fn settle(&self, pending: &Pending) {
-        let quiet = if pending.len() == 0 { pending.base().0 } else { 0 };
+        let quiet = if pending.is_empty() { pending.base().0 } else { 0 };
         self.quiet.store(quiet, Ordering::Release);
     }
 

@@ -94,7 +94,7 @@ pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// An admin request is read, answered and sent within this.
 pub const ADMIN_REQUEST_MS_MAX: u64 = 10_000;
 /// Admin requests that are worked on at once.
-pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+pub const ADMIN_CONNECTIONS_MAX: usize = 128;
 /// Demands that wait for the program to obey them.
 pub const DEMANDS_WAITING_MAX: usize = 16;
 /// A demand that was not obeyed by then is answered "busy".

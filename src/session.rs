@@ -11,6 +11,8 @@ pub mod observe;
 pub mod plan;
 pub mod prepared;
 pub mod refusal;
+#[cfg(test)]
+mod tests;
 pub mod variable;
 
 use crate::cluster::{Role, ServerId};
@@ -48,6 +50,8 @@ pub struct Session {
     /// Written in the open transaction.
     dirty: Dirty,
     prepared: Prepared,
+    /// The client said that it may send several statements at once.
+    multi_statements: bool,
 }
 
 impl Session {
@@ -71,6 +75,7 @@ impl Session {
             insert_id: None,
             dirty: Dirty::default(),
             prepared: Prepared::default(),
+            multi_statements: false,
         }
     }
 
@@ -117,6 +122,11 @@ impl Session {
         self.holds.end(Hold::InsertId);
     }
 
+    /// The client said at its login that it may send several statements at once.
+    pub fn allow_multi_statements(&mut self) {
+        self.multi_statements = true;
+    }
+
     /// The values that the client's handshake asked for, before its first command.
     pub fn begin_with(&mut self, change: impl FnOnce(&mut Values)) {
         change(&mut self.values);
@@ -126,7 +136,8 @@ impl Session {
     /// COM_RESET_CONNECTION, COM_CHANGE_USER: everything but the database is as after a login.
     pub fn reset(&mut self) {
         let database = self.values.database.take();
-        *self = Self { id: self.id, ..Self::new(self.id, self.fresh_mode) };
+        let multi_statements = self.multi_statements;
+        *self = Self { multi_statements, ..Self::new(self.id, self.fresh_mode) };
         self.values.database = database;
         self.values_changed();
     }

@@ -161,10 +161,8 @@ fn turn_away(stream: &Stream) {
 
 fn is_of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    ) || matches!(error.kind(), io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput)
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+        || matches!(error.kind(), io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput)
 }
 
 /// Connections that wait to be accepted.

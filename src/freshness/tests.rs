@@ -137,6 +137,7 @@ fn what_is_forgotten_is_asked_for_as_a_whole() {
     check("a=6 1=1-6 2=1-6 prune a=7 a? b?", "- 12");
     // Four are kept; the two oldest became one with the start.
     check("a=6 b=7 c=8 c=9 c=10 c=11 1=1-6 a? 1=1-7 a? b? c?", "- 1 1 -");
+    check("a=6 b=7 c=8 c=9 c=10 c=11 1=1-6 prune d? a? 1=1-11 prune d?", "12 - 12");
     check("a b=7 c=8 c=9 c=10 c=11 1=1-99 c? fence=1-11 1=1-11 c?", "- 1");
 }
 
@@ -192,11 +193,24 @@ struct World {
     fresh: Freshness,
     primary: BTreeSet<u64>,
     replicas: Vec<(Live, BTreeSet<u64>)>,
-    /// (ordinal, schema or everything, number)
-    writes: Vec<(Ordinal, Option<u8>, u64)>,
+    writes: Vec<Write>,
     /// Fences on their way back.
     fences: Vec<(Ordinal, BTreeSet<u64>)>,
     now: Instant,
+}
+
+#[derive(Debug, PartialEq)]
+struct Write {
+    ordinal: Ordinal,
+    /// `None` is everything.
+    schema: Option<u8>,
+    number: u64,
+}
+
+impl Write {
+    fn is_in(&self, applied: &BTreeSet<u64>) -> bool {
+        applied.contains(&self.number)
+    }
 }
 
 fn text(numbers: &BTreeSet<u64>) -> String {
@@ -269,13 +283,13 @@ impl World {
     fn write(&mut self, one: u8, two: u8) {
         let number = self.commit();
         let schema_number = (two % 4 != 3).then_some(two % 4);
-        let position = (one % 3 != 0).then(|| position(&number.to_string()));
+        let position = (!one.is_multiple_of(3)).then(|| position(&number.to_string()));
         let written = |touched| Written { touched, position, at: self.now };
         let ordinal = match schema_number {
             Some(n) => self.fresh.record(written(Touched::Schemas(&[&schema(n)]))),
             None => self.fresh.record(written(Touched::Everything)),
         };
-        self.writes.push((ordinal, schema_number, number));
+        self.writes.push(Write { ordinal, schema: schema_number, number });
     }
 
     fn advance(&mut self, which: usize) {
@@ -289,19 +303,16 @@ impl World {
     fn check(&self) {
         for (live, applied) in &self.replicas {
             for n in 0..4u8 {
-                let name = schema(n);
-                let floor = self.fresh.floor(&Touched::Schemas(&[&name]));
+                let floor = self.fresh.floor(&Touched::Schemas(&[&schema(n)]));
                 if live.applied() >= floor {
-                    let needed = self.writes.iter().filter(|(_, s, _)| s.is_none_or(|s| s == n));
-                    for (ordinal, _, number) in needed {
-                        assert!(applied.contains(number), "schema {n}: {ordinal:?} is missing");
-                    }
-                    assert!(applied.contains(&1));
+                    let touched = |write: &&Write| write.schema.is_none_or(|s| s == n);
+                    let missing = self.writes.iter().filter(touched).find(|w| !w.is_in(applied));
+                    assert_eq!(missing, None, "schema {n}");
+                    assert!(applied.contains(&1), "schema {n}: what there was at the start");
                 }
             }
-            for (ordinal, _, number) in &self.writes {
-                assert!(*ordinal > live.applied() || applied.contains(number), "{ordinal:?}");
-            }
+            let claimed = self.writes.iter().filter(|write| write.ordinal <= live.applied());
+            assert_eq!(claimed.clone().find(|write| !write.is_in(applied)), None);
         }
     }
 

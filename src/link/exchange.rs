@@ -40,10 +40,7 @@ impl Exchange {
     }
 
     /// Reads one packet's payload.
-    pub async fn read(
-        &mut self,
-        stream: &mut Stream,
-    ) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
+    pub async fn read(&mut self, stream: &mut Stream) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
         loop {
             if let Some(payload) = self.take()? {
                 return Ok(payload);

@@ -65,6 +65,35 @@ impl Stream {
         !matches!(seen, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Whether the other side is known to have closed, without waiting and without reading.
+    pub fn is_closed_now(&mut self) -> bool {
+        let seen = match self {
+            Stream::Tcp(tcp) => tcp.try_io(Interest::READABLE, || peek(SockRef::from(&*tcp))),
+            Stream::Unix(unix) => unix.try_io(Interest::READABLE, || peek(SockRef::from(&*unix))),
+            // What is decrypted is not to be read here: it is taken for open.
+            _ => return false,
+        };
+        match seen {
+            Ok(len) => len == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Writes as much as goes without waiting: a last word from a task that is being ended.
+    pub fn try_write_all(&mut self, bytes: &[u8]) {
+        let _as_much_as_goes = match self {
+            Stream::Tcp(tcp) => tcp.try_write(bytes),
+            Stream::Unix(unix) => unix.try_write(bytes),
+            other => {
+                let mut context = Context::from_waker(Waker::noop());
+                match Pin::new(other).poll_write(&mut context, bytes) {
+                    Poll::Ready(written) => written,
+                    Poll::Pending => Ok(0),
+                }
+            }
+        };
+    }
+
     /// Reads what is there without waiting; `WouldBlock` if there is nothing, 0 at the end.
     pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {

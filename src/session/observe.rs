@@ -14,7 +14,7 @@ use crate::session::variable::{Values, names_collation};
 use crate::sql::{Effects, Flavour, Statement, Verb};
 use crate::wire::command::Command;
 use crate::wire::ok::{Status, Tracked};
-use crate::wire::reply::{End, Summary};
+use crate::wire::reply::{End, Expect, Summary};
 
 /// How much of a command was written to the server's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,7 +232,7 @@ impl Session {
                 return self.observe_leaving(it, outcome);
             }
         }
-        self.learn(said, summary, outcome.role);
+        self.learn(it, said, summary, outcome.role);
         let write = self.write_of(it, said, summary);
         let verdict = match outcome.role {
             Role::Primary => self.keep_primary(it, said, summary),
@@ -272,13 +272,16 @@ impl Session {
         }
     }
 
+    /// The same statement on the primary: the replica could not be brought to the session's state.
+    pub fn to_primary(&self, it: &Forward) -> Forward {
+        self.again(it, Reason::Misrouted, Role::Reader)
+    }
+
     /// Trackers and flags of a whole reply.
-    fn learn(&mut self, said: Said<'_>, summary: &Summary, role: Role) {
-        if !matches!(summary.end, Some(End::Err { .. })) && summary.end.is_some() {
+    fn learn(&mut self, it: &Forward, said: Said<'_>, summary: &Summary, role: Role) {
+        if tells_status(it, summary) {
             let before = self.status;
-            if let Said::Statement(..) | Said::Command(_) = said {
-                self.status = summary.status.without(Status::MORE_RESULTS);
-            }
+            self.status = summary.status.without(Status::MORE_RESULTS);
             if before.has(Status::NO_BACKSLASH_ESCAPES)
                 != self.status.has(Status::NO_BACKSLASH_ESCAPES)
             {
@@ -319,7 +322,7 @@ impl Session {
         for hold in it.begins.iter() {
             holds.add(hold);
         }
-        if !failed {
+        if tells_status(it, summary) {
             self.holds_of_status(&mut holds, summary.status, it);
         }
         match said {
@@ -477,6 +480,12 @@ impl Session {
     }
 }
 
+/// Whether the reply carried status flags: PREPARE's and STATISTICS' do not.
+fn tells_status(it: &Forward, summary: &Summary) -> bool {
+    let flagged = !matches!(it.expect, Expect::Prepare | Expect::Text | Expect::Nothing);
+    flagged && matches!(summary.end, Some(End::Ok | End::Rows))
+}
+
 /// A refusal by a replica to run what looked like a read.
 #[must_use]
 pub fn is_misroute(summary: &Summary) -> bool {
@@ -493,8 +502,7 @@ fn note_names(it: &Statement, text: &[u8], values: &mut Values) -> bool {
         match names_collation(text) {
             Ok(None) => values.forget_collation(),
             Ok(Some(name)) => {
-                return values
-                    .set_variable(b"collation_connection", &name.to_ascii_lowercase());
+                return values.set_variable(b"collation_connection", &name.to_ascii_lowercase());
             }
             Err(()) => return false,
         }
@@ -515,10 +523,8 @@ fn holds_after(it: &Statement, summary: &Summary, failed: bool, holds: &mut Hold
     if changed && !explains_change(it) {
         holds.add(Hold::UnexplainedState);
     }
-    let writes = matches!(
-        it.verb,
-        Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete | Verb::Load
-    );
+    let writes =
+        matches!(it.verb, Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete | Verb::Load);
     if writes || summary.insert_id != 0 {
         holds.add(Hold::InsertId);
     }

@@ -66,6 +66,8 @@ pub struct Needs {
     pub clean: bool,
     /// It may read LAST_INSERT_ID().
     pub insert_id: bool,
+    /// It is several statements, and the client said that it would send such.
+    pub multi_statements: bool,
 }
 
 /// What a statement can do to data.
@@ -279,6 +281,7 @@ impl Session {
                     && (it.effects.has(Effects::USER_VARIABLE)
                         || (diagnostics && self.last.is_none())),
                 insert_id: diagnostics || it.effects.has(Effects::CALLS_UNKNOWN),
+                multi_statements: it.statements > 1 && self.multi_statements,
             },
             expect: Expect::Query,
             retry: match (held || it.is_long, kind) {
@@ -438,8 +441,8 @@ fn holds_of(it: &Statement) -> Holds {
         Verb::Xa => holds.add(Hold::UnknownCall),
         Verb::Set if !is_known_setting(it) => {
             let next = it.settings.iter().any(|one| one.scope == Scope::NextTransaction);
-            let global = !it.settings.is_empty()
-                && it.settings.iter().all(|one| one.scope == Scope::Global);
+            let global =
+                !it.settings.is_empty() && it.settings.iter().all(|one| one.scope == Scope::Global);
             if next {
                 holds.add(Hold::NextTransaction);
             } else if !global {

@@ -193,13 +193,15 @@ impl Values {
         if self.variables == have.variables {
             return difference;
         }
-        difference.reset = have.variables.iter().any(|(place, _)| {
-            !self.variables.iter().any(|(wanted, _)| wanted == place)
-        });
+        difference.reset = have
+            .variables
+            .iter()
+            .any(|(place, _)| !self.variables.iter().any(|(wanted, _)| wanted == place));
         let from: &[(u8, Box<[u8]>)] = if difference.reset { &[] } else { &have.variables };
         let mut changed = self.variables.iter().filter(|entry| !from.contains(entry)).peekable();
         // Setting character_set_connection again would lose a collation that is already right.
-        let all = changed.peek().is_some_and(|(place, _)| usize::from(*place) <= COLLATION_CONNECTION);
+        let all =
+            changed.peek().is_some_and(|(place, _)| usize::from(*place) <= COLLATION_CONNECTION);
         let wanted = self.variables.iter().filter(|entry| all || !from.contains(entry));
         difference.set = assignments(wanted.map(|(place, value)| {
             (CARRIED.get(usize::from(*place)).copied().unwrap_or_default(), &**value)
@@ -332,10 +334,8 @@ mod tests {
     #[test]
     fn trackers_are_learned_and_strangers_are_told() {
         let mut values = Values::default();
-        let variable = |name: &str, value: &str| Tracked::Variable {
-            name: name.into(),
-            value: value.into(),
-        };
+        let variable =
+            |name: &str, value: &str| Tracked::Variable { name: name.into(), value: value.into() };
         assert!(values.learn(&[variable("sql_mode", "X"), Tracked::Schema(b"wp".to_vec())]));
         assert_eq!(values.variable("sql_mode"), Some(&b"X"[..]));
         assert_eq!(values.database.as_deref(), Some(&b"wp"[..]));

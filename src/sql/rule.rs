@@ -62,12 +62,23 @@ pub(crate) fn facts(
 
 /// Cuts at each `;`. The body of a stored program stays whole: its inner statements run later.
 fn split<'s, 'a>(tokens: Lexemes<'s, 'a>) -> Vec<Lexemes<'s, 'a>> {
-    let program = ["PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE"];
-    let ddl = verb::find(tokens).verb == Verb::Ddl;
-    if ddl && program.iter().any(|word| tokens.has_word_from(0, word)) {
-        return vec![tokens];
-    }
-    tokens.split_at_semicolons()
+    let parts = tokens.split_at_semicolons();
+    let program = parts.first().is_some_and(|first| {
+        let bodied = ["BEGIN", "LOOP", "IF", "WHILE", "CASE"];
+        verb::find(*first).verb == Verb::Ddl
+            && defines_code(*first)
+            && bodied.iter().any(|word| first.has_word_from(0, word))
+    });
+    if program && parts.len() > 1 { vec![tokens] } else { parts }
+}
+
+/// Whether DDL defines what is run by others later, so that its text has no effect of its own.
+fn defines_code(tokens: Lexemes<'_, '_>) -> bool {
+    let code = ["PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE", "VIEW"];
+    let head = (0..tokens.len()).take_while(|at| {
+        !tokens.symbol(*at, b'(') && !tokens.symbol(*at, b';') && !tokens.word(*at, "SELECT")
+    });
+    head.into_iter().any(|at| code.iter().any(|word| tokens.word(at, word)))
 }
 
 fn merge(whole: &mut Statement, part: Statement) {
@@ -85,8 +96,15 @@ fn merge(whole: &mut Statement, part: Statement) {
 fn statement(tokens: Lexemes<'_, '_>, mode: Mode, depth: Depth) -> Statement {
     let found = verb::find(tokens);
     let mut effects = found.effects | danger(tokens, found.verb);
-    if scans_calls(tokens, found.verb) {
+    if found.verb == Verb::Ddl && defines_code(tokens) && !effects.has(Effects::DANGER) {
+        effects = found.effects;
+        if (0..tokens.len()).any(|at| tokens.symbol(at, b';')) {
+            // Where its body ends and another statement begins is not known.
+            effects |= Effects::CALLS_UNKNOWN;
+        }
+    } else if scans_calls(tokens, found.verb) {
         effects |= call::effects(tokens, mode, found);
+        effects |= sequence(tokens);
     }
     let mut statement = Statement {
         verb: found.verb,
@@ -149,12 +167,17 @@ fn optimizer_hint(text: &[u8]) -> Effects {
 
 fn symbol(tokens: Lexemes<'_, '_>, at: usize, byte: u8, verb: Verb) -> Effects {
     match byte {
-        b'@' if tokens.touches(at, b'@') || tokens.touched_by(at, b'@') => Effects::SERVER_FACT,
+        b'@' if tokens.touches(at, b'@') || tokens.touched_by(at, b'@') => match verb {
+            // `SET @@x`: the setting itself says more.
+            Verb::Set => Effects::NONE,
+            _ => Effects::SERVER_FACT,
+        },
         // 'user'@'host'
         b'@' if matches!(verb, Verb::Ddl | Verb::Account) && tokens.follows_a_name(at) => {
             Effects::NONE
         }
         b'@' => Effects::USER_VARIABLE,
+        b':' if verb == Verb::Set && tokens.touches(at, b'=') => Effects::NONE,
         b':' | b'{' | b'}' | b'[' | b']' => Effects::DANGER,
         b'(' | b')' | b',' | b'.' | b';' | b'=' | b'<' | b'>' | b'!' | b'+' | b'-' | b'*'
         | b'/' | b'%' | b'|' | b'&' | b'^' | b'~' | b'?' => Effects::NONE,
@@ -164,8 +187,12 @@ fn symbol(tokens: Lexemes<'_, '_>, at: usize, byte: u8, verb: Verb) -> Effects {
 
 /// What a bare word tells. (A word after a dot is a name, whatever it spells.)
 fn word(tokens: Lexemes<'_, '_>, at: usize) -> Effects {
-    let Some(word) = tokens.upper(at) else { return Effects::NONE };
     let system_variable = tokens.is_system_variable(at);
+    let Some(word) =
+        tokens.upper(at).or_else(|| system_variable.then(|| tokens.text(at).to_ascii_uppercase()))
+    else {
+        return Effects::NONE;
+    };
     match word.as_slice() {
         b"FOR" if tokens.word(at + 1, "UPDATE") || tokens.word(at + 1, "SHARE") => {
             Effects::LOCKS_ROWS
@@ -173,7 +200,9 @@ fn word(tokens: Lexemes<'_, '_>, at: usize) -> Effects {
         b"LOCK" if tokens.words(at + 1, &["IN", "SHARE"]) => Effects::LOCKS_ROWS,
         b"VALUE" if tokens.word(at + 1, "FOR") => Effects::WRITES,
         b"SQL_CALC_FOUND_ROWS" => Effects::CALC_FOUND_ROWS,
-        b"CURRENT_USER" | b"CURRENT_ROLE" => Effects::SERVER_FACT,
+        b"CURRENT_USER" | b"CURRENT_ROLE" | b"SESSION_USER" | b"SYSTEM_USER" => {
+            Effects::SERVER_FACT
+        }
         b"WARNING_COUNT" | b"ERROR_COUNT" if system_variable => Effects::DIAGNOSTICS,
         b"IDENTITY" | b"LAST_INSERT_ID" if system_variable => {
             Effects::DIAGNOSTICS | Effects::INSERT_ID
@@ -183,9 +212,20 @@ fn word(tokens: Lexemes<'_, '_>, at: usize) -> Effects {
     }
 }
 
+/// MariaDB's ORACLE mode: `s.nextval` draws from a sequence, without a parenthesis.
+fn sequence(tokens: Lexemes<'_, '_>) -> Effects {
+    let draws = |at: usize| {
+        let word = tokens.text(at).to_ascii_uppercase();
+        tokens.after_dot(at) && matches!(word.as_slice(), b"NEXTVAL" | b"CURRVAL")
+    };
+    match (0..tokens.len()).any(draws) {
+        true => Effects::CALLS_UNKNOWN,
+        false => Effects::NONE,
+    }
+}
+
 /// Effects that keep even a hinted query on the primary.
 const NEVER: [(Effects, &str); 10] = [
-    (Effects::DANGER, "a byte, comment or operator that servers may read otherwise"),
     (Effects::WRITES, "writes"),
     (Effects::LOCKS_ROWS, "locks rows"),
     (Effects::USER_LOCK, "takes a lock by name"),
@@ -195,6 +235,7 @@ const NEVER: [(Effects, &str); 10] = [
     (Effects::TEXT_PREPARE, "prepared statement"),
     (Effects::HANDLER, "handler"),
     (Effects::TEMPORARY_TABLE, "temporary table"),
+    (Effects::DANGER, "INTO, an executable comment, or a byte that servers may read otherwise"),
 ];
 
 /// Effects that leave a query unproved.
@@ -216,7 +257,7 @@ fn prove(
         Verb::Select | Verb::Show | Verb::Describe | Verb::Explain => true,
         Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete | Verb::Ddl => {
             statement.why = "writes";
-            return write_tables(statement, tokens, mode, depth);
+            return write_tables(statement, tokens, depth);
         }
         _ => false,
     };
@@ -224,7 +265,7 @@ fn prove(
         statement.why = "not a query";
         return;
     }
-    statement.effects |= into(tokens);
+    statement.effects |= not_in_queries(tokens);
     if found.verb == Verb::Show {
         statement.effects |= show::effects(tokens);
     }
@@ -293,9 +334,9 @@ fn second_opinion(
     }
 }
 
-/// INTO in a query: a file, a variable, or something that the parser must not be asked about.
-fn into(tokens: Lexemes<'_, '_>) -> Effects {
-    const NOT_IN_QUERIES: [&str; 10] = [
+/// Words that no plain query holds: INTO and its kin, or what only the parser could explain.
+fn not_in_queries(tokens: Lexemes<'_, '_>) -> Effects {
+    const REFUSED: [&str; 9] = [
         "INTO",
         "OUTFILE",
         "DUMPFILE",
@@ -305,19 +346,19 @@ fn into(tokens: Lexemes<'_, '_>) -> Effects {
         "DELETE",
         "CALL",
         "RETURNING",
-        "GRANT",
     ];
-    let mut effects = Effects::NONE;
-    for at in 0..tokens.len() {
-        let refused = NOT_IN_QUERIES.iter().any(|word| tokens.word(at, word))
+    let refused = |at: usize| {
+        let lock = tokens.word(at, "LOCK") && tokens.words(at + 1, &["IN", "SHARE"]);
+        let for_update = at.checked_sub(1).is_some_and(|before| tokens.word(before, "FOR"));
+        let call = tokens.symbol(at + 1, b'(');
+        (REFUSED.iter().any(|word| tokens.word(at, word)) && !lock && !for_update)
             || (tokens.word(at, "FOR") && !plain_for(tokens, at))
-            || (["INSERT", "REPLACE"].iter().any(|word| tokens.word(at, word))
-                && !tokens.symbol(at + 1, b'('));
-        if refused && !explained_write(tokens, at) {
-            effects |= Effects::DANGER;
-        }
+            || (["INSERT", "REPLACE"].iter().any(|word| tokens.word(at, word)) && !call)
+    };
+    match (0..tokens.len()).any(refused) {
+        true => Effects::DANGER,
+        false => Effects::NONE,
     }
-    effects
 }
 
 /// FOR in an index hint or in SUBSTRING(x FROM 1 FOR 2).
@@ -327,16 +368,8 @@ fn plain_for(tokens: Lexemes<'_, '_>, at: usize) -> bool {
         || matches!(tokens.kind(at + 1), Kind::Integer)
 }
 
-/// EXPLAIN UPDATE and its kin hold a write's words, and run nothing.
-fn explained_write(tokens: Lexemes<'_, '_>, at: usize) -> bool {
-    at > 0
-        && (0..at).all(|before| !tokens.word(before, "SELECT") && !tokens.symbol(before, b'('))
-        && tokens.word(0, "EXPLAIN")
-}
-
 /// The tables of a write: by tokens where one target stands at a fixed place, else by the parser.
-fn write_tables(statement: &mut Statement, tokens: Lexemes<'_, '_>, mode: Mode, depth: Depth) {
-    let _ = mode;
+fn write_tables(statement: &mut Statement, tokens: Lexemes<'_, '_>, depth: Depth) {
     if statement.effects.has(Effects::DANGER) || depth != Depth::Whole {
         return;
     }

@@ -137,7 +137,7 @@ fn first_word(tokens: Lexemes<'_, '_>, at: usize) -> (Verb, Effects) {
 
 fn describe_or_explain(tokens: Lexemes<'_, '_>, at: usize) -> (Verb, Effects) {
     let next = at + 1;
-    const EXPLAINS: [&str; 15] = [
+    const EXPLAINS: [&str; 14] = [
         "SELECT",
         "TABLE",
         "VALUES",
@@ -152,7 +152,6 @@ fn describe_or_explain(tokens: Lexemes<'_, '_>, at: usize) -> (Verb, Effects) {
         "PARTITIONS",
         "FOR",
         "INTO",
-        "FORMAT",
     ];
     let explains = tokens.symbol(next, b'(') || EXPLAINS.iter().any(|word| tokens.word(next, word));
     // `DESC format` and `DESC extended` are tables of that name.
@@ -164,10 +163,16 @@ fn describe_or_explain(tokens: Lexemes<'_, '_>, at: usize) -> (Verb, Effects) {
         return (Verb::Explain, Effects::SERVER_FACT);
     }
     let runs = tokens.word(next, "ANALYZE");
-    let writes = ["INSERT", "REPLACE", "UPDATE", "DELETE"]
-        .iter()
-        .any(|word| (next..next + 5).any(|at| tokens.word(at, word)));
-    (Verb::Explain, if runs && writes { Effects::WRITES } else { Effects::NONE })
+    let writes = (next..next + 5).any(|at| {
+        ["INSERT", "REPLACE", "UPDATE", "DELETE"].iter().any(|word| tokens.word(at, word))
+            && !tokens.symbol(at + 1, b'(')
+    });
+    match (writes, runs) {
+        (true, true) => (Verb::Explain, Effects::WRITES | Effects::CALLS_UNKNOWN),
+        // It runs nothing, but only the primary is sure to answer it.
+        (true, false) => (Verb::Explain, Effects::DANGER),
+        (false, _) => (Verb::Explain, Effects::NONE),
+    }
 }
 
 fn load(tokens: Lexemes<'_, '_>, at: usize) -> (Verb, Effects) {

@@ -2,7 +2,7 @@
 //!
 //! Not part of the proxy: compiled for tests and for fuzzing only. Called by the targets in
 //! `fuzz/`, and by the test below, which walks their corpus.
-#![expect(clippy::missing_panics_doc, reason = "a broken property is told by a panic")]
+#![expect(clippy::panic, reason = "a broken property is told by a panic")]
 
 use super::capability::Capabilities;
 use super::command::Command;

@@ -256,7 +256,7 @@ impl Walker {
 
     /// What went to the client ends with a whole packet, so that an ERR may follow.
     pub fn is_between_packets(&self) -> bool {
-        !(self.chunk.open && !self.chunk.captured) && !self.chunk.continued
+        (!self.chunk.open || self.chunk.captured) && !self.chunk.continued
     }
 
     /// The session's status before this reply, where another backend told it.

@@ -182,7 +182,7 @@ impl Model {
     fn open_ends(&mut self, one: u8, two: u8) -> Result<(), String> {
         let Some((slot, key)) = nth(&self.opening, one) else { return Ok(()) };
         self.opening.remove(&slot);
-        if two % 4 == 0 {
+        if two.is_multiple_of(4) {
             let handover = self.ledger.open_failed(slot);
             return self.offered(handover, None);
         }
@@ -244,7 +244,7 @@ impl Model {
     }
 
     fn cancel(&mut self, one: u8, two: u8) -> Result<(), String> {
-        let ticket = if two % 2 == 0 && !self.waiting.is_empty() {
+        let ticket = if two.is_multiple_of(2) && !self.waiting.is_empty() {
             let at = usize::from(one) % self.waiting.len();
             self.waiting.remove(at).map(|(ticket, _)| (ticket, None))
         } else {

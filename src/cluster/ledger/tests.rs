@@ -150,6 +150,7 @@ fn clean_ones() {
     check(1, "1A a0* 2A*", "+a - =a");
     check(1, "1A a1 1A*", "+a - !a");
     check(2, "1A 2A a0* b0 3A", "+a +b - - =b");
+    check(2, "1A 2A b2* a1 3A", "+a +b - - =b");
     check(2, "1A 2A a1* b2 3A*", "+a +b - - =a");
 }
 

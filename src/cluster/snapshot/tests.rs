@@ -9,8 +9,8 @@ fn uuid(text: &str) -> Identity {
     Identity::new(&Facts { server_uuid: Some(text), ..Facts::default() }, "")
 }
 
-/// Steps: `P1@a` adds a primary of number 1 at address a, `R2@b` a reader, `2=x` says that
-/// server 2 is x, `-2` takes it away, `^2` makes it the primary, `!2` renews it.
+/// Steps: `P1@a` adds a primary of number 1 at address a, `R2@b` a reader (`R2@b=x`
+/// one that said it is x), `2=x` says that server 2 is x, `-2` takes it away, `^2` makes it the primary, `!2` renews it.
 fn play(steps: &str) -> Snapshot {
     let mut fleet = Snapshot::default();
     for step in steps.split_whitespace() {
@@ -19,7 +19,12 @@ fn play(steps: &str) -> Snapshot {
         fleet = match (head, rest.split_once('@'), step.split_once('=')) {
             ("P" | "R", Some((id, address)), _) => {
                 let role = if head == "P" { Role::Primary } else { Role::Reader };
-                fleet.with_server(Server::new(number(id), address, role))
+                let (address, name) = address.split_once('=').unwrap_or((address, ""));
+                let mut server = Server::new(number(id), address, role);
+                if !name.is_empty() {
+                    server.identity = uuid(name);
+                }
+                fleet.with_server(server)
             }
             ("-", ..) => fleet.without(number(rest)),
             ("^", ..) => fleet.with_primary(number(rest)),
@@ -70,7 +75,8 @@ fn one_server_listed_twice_is_one() {
     check("P1@a R2@b 1=x 2=x R3@b", "P1@a+b");
     check("P1@a R2@b 1=x 2=y", "P1@a R2@b");
     // An address that stands before several servers: each of them said who it is.
-    check("R1@vip 1=x R2@other 2=y R3@b 3=z", "R1@vip R2@other R3@b");
+    check("R1@vip=x R2@vip=y R3@vip=x", "R1@vip R2@vip");
+    check("P1@a=x R2@vip=x R3@vip=y R4@vip", "P1@a+vip R3@vip");
     check("P1@a R2@b R3@c 1=x 2=x 3=x", "P1@a+b+c");
 }
 

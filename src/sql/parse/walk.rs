@@ -15,7 +15,7 @@ mod expression;
 
 /// The tables of a query, in the order in which they are met, each once.
 pub(super) fn query(query: &Query) -> Result<Vec<Table>, &'static str> {
-    let mut walk = Walk::default();
+    let mut walk = Walk { plain: true, ..Walk::default() };
     walk.query(query)?;
     Ok(walk.tables)
 }
@@ -74,13 +74,15 @@ struct Walk {
     tables: Vec<Table>,
     /// Names that a WITH defines, innermost last.
     defined: Vec<String>,
+    /// A plain read neither locks nor asks the connection; inside a write it may.
+    plain: bool,
 }
 
 type Walked = Result<(), &'static str>;
 
 impl Walk {
     fn query(&mut self, query: &Query) -> Walked {
-        let odd = !query.locks.is_empty()
+        let odd = (self.plain && !query.locks.is_empty())
             || query.fetch.is_some()
             || query.for_clause.is_some()
             || query.settings.is_some()

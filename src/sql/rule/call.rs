@@ -13,7 +13,12 @@ use crate::sql::{Effects, Mode};
 /// The effects of all calls of a statement.
 pub(super) fn effects(tokens: Lexemes<'_, '_>, mode: Mode, found: Found) -> Effects {
     let mut effects = Effects::NONE;
-    for open in 1..tokens.len() {
+    // A CREATE TABLE's columns and keys look like calls; what it selects comes after.
+    let first = match found.verb {
+        Verb::Ddl => (0..tokens.len()).find(|at| tokens.word(*at, "SELECT")).unwrap_or(0),
+        _ => 0,
+    };
+    for open in first + 1..tokens.len() {
         let before = open - 1;
         if !tokens.symbol(open, b'(') {
             continue;

@@ -156,7 +156,8 @@ fn an_ok() {
         (OLD, plain_ok(AUTO), plain_ok(AUTO)),
     ] {
         for expect in [Simple, Query, Eof] {
-            let summary = check(expect, shape, std::slice::from_ref(&theirs), &[ours.clone()]);
+            let summary =
+                check(expect, shape, std::slice::from_ref(&theirs), std::slice::from_ref(&ours));
             assert_eq!(summary.end, Some(End::Ok));
             assert_eq!((summary.affected, summary.insert_id, summary.warnings), (1, 5, 2));
             assert_eq!((summary.results, summary.rows, summary.first_packet_err), (1, 0, false));

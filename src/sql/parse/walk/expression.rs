@@ -151,6 +151,7 @@ impl Walk {
         let known = match call {
             Call::Pure | Call::PureReserved => true,
             Call::Window => function.over.is_some(),
+            Call::Effect(_) => !self.plain,
             _ => false,
         };
         let odd = function.uses_odbc_syntax

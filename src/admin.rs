@@ -1,0 +1,44 @@
+//! The admin port: what an operator, a scraper and an orchestrator ask over HTTP.
+//!
+//! `GET /livez` the process answers · `GET /readyz` clients may be sent here · `GET /metrics` for
+//! Prometheus · `GET /` the status page · `GET /explain?sql=...` where a statement would go ·
+//! `POST /mode` with `primary` or `split` · `POST /drain` · `POST /reload`.
+//!
+//! It decides nothing: it asks `Facts` and passes demands to `control`. There are no passwords and
+//! no statements of clients in what it shows. Called by `app`.
+
+mod explain;
+mod http;
+mod page;
+
+use std::sync::Arc;
+
+pub use explain::{explain, verdict};
+pub use http::serve;
+pub use page::{Status, Table};
+
+use crate::control::Control;
+
+/// What the admin port shows; `app` knows it all.
+pub trait Facts: Send + Sync {
+    /// The status page's content, of this moment.
+    fn status(&self) -> Status;
+
+    /// Where a statement would go and why, as text; `explain` writes it.
+    fn explain(&self, sql: &str) -> String;
+
+    /// The page that Prometheus reads, or why there is none.
+    fn metrics(&self) -> Result<String, String>;
+}
+
+/// Everything that a request may need.
+#[derive(Clone)]
+pub struct Desk {
+    /// Phase, readiness, and the queue for demands.
+    pub control: Control,
+    /// What is shown.
+    pub facts: Arc<dyn Facts>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! Where a statement would go and why, in words for people.
+//!
+//! It tells the statement alone: a transaction, a hold or a lagging replica sends a proved read to
+//! the primary too, and the text says so. Called by `app` for `/explain` and by `cli`.
+
+use std::fmt::Write as _;
+
+use crate::sql::{Classifier, Hint, LocalCache, Mode, Proof, Statement, Table};
+
+/// Which kind of server a statement is for, looked at alone, and why.
+#[must_use]
+pub fn verdict(statement: &Statement) -> (&'static str, String) {
+    let why = if statement.why.is_empty() { "it is not a plain read" } else { statement.why };
+    match (statement.proof, statement.hint) {
+        (_, Hint::Primary) => ("primary", "its comment asks for the primary".into()),
+        (Proof::Read, Hint::Eventual) => {
+            ("replica", "proved to be a plain read; its comment waives freshness".into())
+        }
+        (Proof::Read, _) => ("replica", "proved to be a plain read".into()),
+        (Proof::UnknownRead, Hint::Replica) => {
+            ("replica", format!("its comment asks for it, though it is not proved: {why}"))
+        }
+        (Proof::UnknownRead, _) => ("primary", format!("not proved to be a plain read: {why}")),
+        (Proof::No, _) => ("primary", why.into()),
+    }
+}
+
+/// The whole text about one statement.
+#[must_use]
+pub fn explain(classifier: &Classifier, sql: &str, mode: Mode) -> String {
+    let statement = classifier.classify(&mut LocalCache::new(), sql.as_bytes(), mode);
+    let (target, why) = verdict(&statement);
+    let mut text = format!("{}\n\n", printable(sql.trim()));
+    line(&mut text, "goes to", target);
+    line(&mut text, "because", &why);
+    line(&mut text, "verb", &format!("{:?}", statement.verb).to_lowercase());
+    line(&mut text, "effects", &or_none(statement.effects.to_string().to_lowercase()));
+    line(&mut text, "reads", &tables(&statement.reads, statement.tables_known));
+    line(&mut text, "writes", &tables(&statement.writes, statement.tables_known));
+    if statement.statements > 1 {
+        line(&mut text, "statements", &statement.statements.to_string());
+    }
+    line(&mut text, "shape", &format!("{:032x}", statement.digest));
+    if target == "replica" {
+        text.push_str(
+            "\nInside a transaction, while the session holds a connection, or while no replica\n\
+             has applied what it must have seen, it goes to the primary all the same.\n",
+        );
+    }
+    text
+}
+
+fn line(text: &mut String, name: &str, value: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "  {name:<11} {value}");
+}
+
+fn tables(tables: &[Table], known: bool) -> String {
+    let names: Vec<_> = tables
+        .iter()
+        .map(|table| match &table.schema {
+            Some(schema) => printable(&format!("{schema}.{}", table.name)),
+            None => printable(&table.name),
+        })
+        .collect();
+    match (known, names.is_empty()) {
+        (true, _) => or_none(names.join(", ")),
+        (false, true) => "not known".into(),
+        (false, false) => format!("{}, perhaps more", names.join(", ")),
+    }
+}
+
+fn or_none(text: String) -> String {
+    if text.is_empty() { "none".into() } else { text }
+}
+
+/// Without what would move a terminal's cursor.
+fn printable(text: &str) -> String {
+    let plain = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+    text.chars().map(plain).collect()
+}

@@ -1,0 +1,137 @@
+//! Builds everything from the rules, runs it, and takes it down again in order.
+//!
+//! The only place that knows all layers. SIGTERM or SIGINT: not ready, keep accepting for the
+//! drain delay, let clients leave, stop at the deadline. Called by `cli` with checked rules.
+
+mod build;
+mod facts;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::admin::{self, Desk};
+use crate::backend::probe;
+use crate::client::accept::{self, Listener};
+use crate::client::enter::enter;
+use crate::client::house::House;
+use crate::config::Rules;
+use crate::control::{Demand, Demands, Phase};
+use crate::limits;
+use build::Built;
+
+/// Serves clients by the rules until it is told to stop. 0: ended as asked; 1: could not begin.
+#[must_use]
+pub fn run(rules: Rules) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(rules.threads)
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(serve(rules)),
+        Err(error) => Err(format!("cannot start threads: {error}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "cannot run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(rules: Rules) -> Result<(), String> {
+    // Two sockets a client; what the system grants is what there is.
+    let _granted = rlimit::increase_nofile_limit(u64::MAX);
+    let listener = Listener::bind(rules.listen)
+        .map_err(|error| format!("cannot listen on {}: {error}", rules.listen))?;
+    let admin = match rules.admin_http {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .map_err(|error| format!("cannot listen on {address}: {error}"))?,
+        ),
+        None => None,
+    };
+    let Built { house, demands, facts, door } = build::build(&rules).await?;
+    let control = house.control.clone();
+    if let Some(listener) = admin {
+        let desk = Desk { control: control.clone(), facts };
+        tokio::spawn(admin::serve(listener, desk));
+    }
+    let latch = control.latch("the primary's first answer");
+    tokio::spawn(build::open_door(Arc::clone(&house), door, latch));
+    tokio::spawn(probe::watch(Arc::clone(&house.fleet)));
+    let permits = Arc::new(Semaphore::new(limits::CLIENTS_MAX));
+    let (close, closed) = watch::channel(false);
+    let guests = Arc::clone(&house);
+    let accepting =
+        tokio::spawn(accept::accept(listener, Arc::clone(&permits), closed, move |arrival| {
+            drop(tokio::spawn(enter(arrival, Arc::clone(&guests))))
+        }));
+    tracing::info!(listen = %rules.listen, primary = %rules.primary, "serving");
+    control.enter(Phase::Serving);
+    obey(&house, demands).await?;
+    leave(&rules, &house, &permits, close).await;
+    drop(accepting.await);
+    Ok(())
+}
+
+/// Does what signals and the admin port ask for, until one asks to leave.
+async fn obey(house: &House, mut demands: Demands) -> Result<(), String> {
+    let watching = |kind| signal(kind).map_err(|error| format!("cannot watch signals: {error}"));
+    let mut terminate = watching(SignalKind::terminate())?;
+    let mut interrupt = watching(SignalKind::interrupt())?;
+    let mut hangup = watching(SignalKind::hangup())?;
+    loop {
+        // Cancel-safe: each of them only takes what it then gives back.
+        let asked = tokio::select! {
+            biased;
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                tracing::warn!("the configuration is read at the start only; restart to change it");
+                continue;
+            }
+            asked = demands.next() => asked,
+        };
+        let Some(asked) = asked else { return Ok(()) };
+        match asked.demand {
+            Demand::Drain => {
+                asked.answer(Ok("draining".into()));
+                return Ok(());
+            }
+            Demand::Mode(mode) => {
+                house.control.set_mode(mode);
+                tracing::info!(mode = mode.name(), "mode changed");
+                asked.answer(Ok(format!("mode is {}", mode.name())));
+            }
+            Demand::Reload => {
+                asked.answer(Err("live reload is not there yet; restart to change it".into()));
+            }
+        }
+    }
+}
+
+/// Not ready, then no newcomers, then until the last client left or the deadline passed.
+async fn leave(rules: &Rules, house: &House, permits: &Semaphore, close: watch::Sender<bool>) {
+    tracing::info!("draining");
+    let begun = Instant::now();
+    let deadline = begun + rules.drain.delay + rules.drain.deadline;
+    house.control.enter(Phase::Draining);
+    sleep_until(begun + rules.drain.delay).await;
+    let _nobody_listens_any_more = close.send(true);
+    let everybody = u32::try_from(limits::CLIENTS_MAX).unwrap_or(u32::MAX);
+    let left = timeout_at(deadline, permits.acquire_many(everybody)).await;
+    if left.is_err() {
+        let cut = limits::CLIENTS_MAX.saturating_sub(permits.available_permits());
+        house.metrics.drain_cut.inc_by(cut as u64);
+        tracing::warn!(clients = cut, "cut at the deadline");
+    }
+    house.control.enter(Phase::Stopped);
+    tracing::info!("stopped");
+}

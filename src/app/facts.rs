@@ -1,0 +1,125 @@
+//! What the admin port shows: the fleet, the pools, where statements went.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::admin::{self, Facts, Status, Table};
+use crate::client::house::House;
+use crate::cluster::{Health, Role};
+use crate::metrics::PoolState;
+use crate::sql::{Flavour, Mode};
+
+/// Answers the admin port's questions.
+pub(super) struct Shown {
+    house: Arc<House>,
+    started: Instant,
+}
+
+impl Shown {
+    pub(super) fn new(house: Arc<House>) -> Self {
+        Self { house, started: Instant::now() }
+    }
+
+    fn servers(&self) -> Table {
+        let snapshot = self.house.fleet.snapshot();
+        let newest = self.house.fleet.freshness.last();
+        let rows = snapshot.servers.iter().map(|server| {
+            let pool = self.house.fleet.pool(server.id);
+            let counts = pool.map(|pool| pool.counts()).unwrap_or_default();
+            let behind = newest.0.saturating_sub(server.live.applied().0);
+            vec![
+                server.address.clone(),
+                role_word(server.role).into(),
+                health_word(&server.health),
+                if server.role == Role::Primary { "-".into() } else { behind.to_string() },
+                counts.idle.to_string(),
+                counts.leased.to_string(),
+                server.identity.to_string(),
+            ]
+        });
+        let columns = ["address", "role", "health", "writes behind", "idle", "leased", "identity"];
+        Table {
+            title: "Servers".into(),
+            columns: columns.iter().map(|&column| column.into()).collect(),
+            rows: rows.collect(),
+        }
+    }
+
+    fn routes(&self) -> Table {
+        let rows = self.house.metrics.route.counts().into_iter();
+        let rows = rows.map(|(to, why, count)| vec![to.into(), why.into(), count.to_string()]);
+        Table {
+            title: "Where statements went, and why".into(),
+            columns: ["target", "reason", "statements"].iter().map(|&it| it.into()).collect(),
+            rows: rows.collect(),
+        }
+    }
+
+    fn mode(&self) -> Mode {
+        let primary = self.house.fleet.snapshot().primary;
+        let pool = primary.and_then(|id| self.house.fleet.pool(id));
+        let flavour = pool.map_or(Flavour::MySql, |pool| pool.dialer().flavour());
+        match self.house.fleet.baseline() {
+            Some(baseline) => baseline.mode(flavour),
+            None => Mode { flavour, ..Mode::default() },
+        }
+    }
+}
+
+impl Facts for Shown {
+    fn status(&self) -> Status {
+        let control = &self.house.control;
+        let fact = |name: &str, value: String| (name.to_owned(), value);
+        Status {
+            facts: vec![
+                fact("phase", control.phase().name().into()),
+                fact("mode", control.mode().name().into()),
+                fact("clients", self.house.metrics.clients().to_string()),
+                fact("writes on their way", self.house.fleet.freshness.pending().to_string()),
+                fact("version", env!("CARGO_PKG_VERSION").into()),
+                fact("up for", format!("{} s", self.started.elapsed().as_secs())),
+            ],
+            tables: vec![self.servers(), self.routes()],
+        }
+    }
+
+    fn explain(&self, sql: &str) -> String {
+        admin::explain(&self.house.classifier, sql, self.mode())
+    }
+
+    fn metrics(&self) -> Result<String, String> {
+        let fleet = &self.house.fleet;
+        let snapshot = fleet.snapshot();
+        let rendered = self.house.metrics.render(|gauges| {
+            for server in &snapshot.servers {
+                let up = !matches!(server.health, Health::Down | Health::Unfit(_));
+                gauges.server(&server.address, role_word(server.role), up);
+                if let Some(pool) = fleet.pool(server.id) {
+                    let counts = pool.counts();
+                    gauges.pool(&server.address, PoolState::Idle, counts.idle);
+                    gauges.pool(&server.address, PoolState::Leased, counts.leased);
+                    gauges.pool(&server.address, PoolState::Opening, counts.opening);
+                }
+            }
+        });
+        rendered.map_err(|error| error.to_string())
+    }
+}
+
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Primary => "primary",
+        Role::Reader => "reader",
+    }
+}
+
+fn health_word(health: &Health) -> String {
+    match health {
+        Health::Unknown { .. } => "unknown".into(),
+        Health::Up => "up".into(),
+        Health::Suspect { .. } => "suspect".into(),
+        Health::Down => "down".into(),
+        Health::Unfit(why) => format!("unfit: {why}"),
+    }
+}

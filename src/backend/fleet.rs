@@ -1,0 +1,406 @@
+//! All servers: who they are, their pools, and how far each has come.
+//!
+//! Replaces snapshots, never edits them; hands out leases for what `cluster::pick` chose. Finding
+//! servers and asking after them is `probe`'s; it calls back here with what it found.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::backend::dial::DialError;
+use crate::backend::dialer::{Dialer, OpenError, Ways};
+use crate::backend::pool::{Ask, Lease, LeaseError, Place, Pool};
+use crate::backend::query::{Answers, QueryError, ask, put_command};
+use crate::backend::setup::Baseline;
+use crate::cluster::health::{self, Event};
+use crate::cluster::{Choice, Identity, NoServer, Role, Server, ServerId, Snapshot, Want, pick};
+use crate::freshness::{Freshness, Touched, Written};
+use crate::metrics::Metrics;
+use crate::position::Position;
+use crate::secret::{Credentials, Digest};
+use crate::session::observe::Write;
+use crate::session::variable::BASELINE;
+use crate::sql::Flavour;
+use crate::wire::auth::Digests as _;
+use crate::wire::err::Err as ErrPacket;
+
+const COM_INIT_DB: u8 = 2;
+
+/// What an operator may say about the fleet.
+#[derive(Clone, Debug)]
+pub struct FleetPolicy {
+    /// `host:port` of the primary.
+    pub primary: String,
+    /// `host:port` of each replica, or of what stands before them.
+    pub replicas: Vec<String>,
+    /// Connections to one server, over all accounts.
+    pub connections_max: u32,
+    /// Idle connections older than this are closed.
+    pub idle_max: Duration,
+    /// Without GTIDs: how long after a write reads of its schema go to the primary.
+    pub window: Duration,
+    /// Who asks after the servers; none: the account that logged in last.
+    pub monitor: Option<Arc<Credentials>>,
+}
+
+/// All servers of the process.
+pub struct Fleet {
+    /// What reads must have seen.
+    pub freshness: Freshness,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// What the operator said.
+    pub policy: FleetPolicy,
+    /// How connections are opened.
+    pub ways: Ways,
+    /// Told when a write was recorded, or an account learned: the watchers look at once.
+    pub stir: Notify,
+    snapshot: ArcSwap<Snapshot>,
+    pools: ArcSwap<HashMap<ServerId, Arc<Pool>>>,
+    account: ArcSwapOption<Credentials>,
+    changing: Mutex<()>,
+    random: AtomicU64,
+    started: AtomicBool,
+}
+
+/// Asks for a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Which server.
+    pub server: ServerId,
+    /// As a reader or as the primary.
+    pub role: Role,
+    /// Whose login.
+    pub credentials: &'a Arc<Credentials>,
+    /// A number of that login.
+    pub account: u64,
+    /// CLIENT_FOUND_ROWS was asked for.
+    pub found_rows: bool,
+    /// The session's number.
+    pub session: u64,
+    /// Fingerprint of the session's state.
+    pub state: u64,
+    /// The connection that it used last.
+    pub last: Option<Place>,
+    /// When to give up.
+    pub deadline: Instant,
+}
+
+impl Fleet {
+    /// A fleet of which only the primary's address is known. `seed`: randomness.
+    #[must_use]
+    pub fn new(policy: FleetPolicy, ways: Ways, metrics: Arc<Metrics>, seed: u64) -> Arc<Self> {
+        let fleet = Self {
+            metrics,
+            started: AtomicBool::new(false),
+            freshness: Freshness::new(std::time::Instant::now()),
+            snapshot: ArcSwap::default(),
+            pools: ArcSwap::default(),
+            account: ArcSwapOption::empty(),
+            changing: Mutex::new(()),
+            random: AtomicU64::new(seed | 1),
+            stir: Notify::new(),
+            policy,
+            ways,
+        };
+        let primary = Server::new(ServerId(1), &fleet.policy.primary, Role::Primary);
+        fleet.join(primary, None);
+        Arc::new(fleet)
+    }
+
+    /// The fleet as it is now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Which server is to have it.
+    pub fn pick(&self, want: &Want) -> Result<Choice, NoServer> {
+        pick(want, &self.snapshot.load(), self.next_random())
+    }
+
+    /// The primary's fresh-login values, once an account has logged in.
+    #[must_use]
+    pub fn baseline(&self) -> Option<Arc<Baseline>> {
+        self.ways.baseline.load_full()
+    }
+
+    /// The pool of a server.
+    #[must_use]
+    pub fn pool(&self, server: ServerId) -> Option<Arc<Pool>> {
+        self.pools.load().get(&server).cloned()
+    }
+
+    /// All pools.
+    #[must_use]
+    pub fn pools(&self) -> Arc<HashMap<ServerId, Arc<Pool>>> {
+        self.pools.load_full()
+    }
+
+    /// A number that tells logins apart: name and password.
+    #[must_use]
+    pub fn account_of(&self, credentials: &Credentials) -> u64 {
+        let digest = credentials.expose(|password| {
+            let inner = Digest::sha256(&[password]);
+            Digest::sha256(&[credentials.user.as_slice(), &[0], &inner])
+        });
+        let mut number = [0; 8];
+        for (to, from) in number.iter_mut().zip(digest) {
+            *to = from;
+        }
+        u64::from_le_bytes(number) >> 1
+    }
+
+    /// A connection to a server. A failure to connect is noted against the server's health.
+    pub async fn lease(&self, request: &Request<'_>) -> Result<Lease, LeaseError> {
+        let (Some(pool), Some(server)) =
+            (self.pool(request.server), self.snapshot.load().server(request.server).cloned())
+        else {
+            return Err(LeaseError::Busy);
+        };
+        let ask = Ask {
+            credentials: request.credentials,
+            account: request.account,
+            found_rows: request.found_rows,
+            is_reader: request.role == Role::Reader,
+            session: request.session,
+            state: request.state,
+            last: request.last,
+            deadline: request.deadline,
+        };
+        let leased = pool.lease(&ask, &server.live).await;
+        if let Err(LeaseError::Open(error)) = &leased {
+            self.note_open_error(request.server, error);
+        }
+        leased
+    }
+
+    fn note_open_error(&self, server: ServerId, error: &OpenError) {
+        tracing::debug!(server = %server, %error, "cannot open a connection");
+        if !matches!(error, OpenError::Dial(DialError::Refused(_))) {
+            self.note(server, &Event::ConnectFailed);
+        }
+    }
+
+    /// A session has ended: what it left on its last connection is nobody's.
+    pub fn disown(&self, server: ServerId, place: Place, session: u64) {
+        if let Some(pool) = self.pools.load().get(&server) {
+            pool.disown(place, session);
+        }
+    }
+
+    /// A write: reads of what it touched wait for it. To be called before the client is told.
+    pub fn record(&self, write: Write) {
+        let names: Vec<&[u8]>;
+        let touched = match &write.schemas {
+            None => Touched::Everything,
+            Some(schemas) => {
+                names = schemas.iter().map(|name| &**name).collect();
+                Touched::Schemas(&names)
+            }
+        };
+        let at = std::time::Instant::now();
+        self.freshness.record(Written { touched, position: write.position, at });
+        self.stir.notify_waiters();
+    }
+
+    /// Whether the primary's position at the start is known.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        self.started.load(Ordering::Acquire)
+    }
+
+    /// The primary's position was read for the first time, or that of a new incarnation: every
+    /// read must have seen it. None: it has no GTIDs, and time must do.
+    pub fn start(&self, position: Option<Position>) {
+        let window = position.is_none().then_some(self.policy.window);
+        self.freshness.start(position, window, std::time::Instant::now());
+        self.started.store(true, Ordering::Release);
+        self.stir.notify_waiters();
+    }
+
+    /// The account by which the servers are asked how they are.
+    #[must_use]
+    pub fn watcher(&self) -> Option<Arc<Credentials>> {
+        self.policy.monitor.clone().or_else(|| self.account.load_full())
+    }
+
+    /// Something happened to a server.
+    pub fn note(&self, id: ServerId, event: &Event) {
+        let snapshot = self.snapshot.load();
+        let Some(server) = snapshot.server(id) else { return };
+        let after = health::observe(&server.health, event, std::time::Instant::now());
+        if after == server.health {
+            return;
+        }
+        tracing::info!(server = %server.address, before = ?server.health, ?after, "health");
+        let down = after.is_down();
+        self.change(|snapshot| snapshot.with_health(id, after));
+        if down && let Some(pool) = self.pool(id) {
+            pool.give_up();
+        }
+    }
+
+    /// A server of the fleet said who it is.
+    pub fn identify(&self, id: ServerId, identity: &Identity) {
+        if self.snapshot.load().server(id).is_none_or(|server| server.identity == *identity) {
+            return;
+        }
+        if let Some(pool) = self.pool(id) {
+            pool.dialer().insist_on(identity.clone());
+        }
+        self.change(|snapshot| snapshot.with_identity(id, identity.clone()));
+    }
+
+    /// A server that answered at a replica's address. Gives its number; the primary's when it is
+    /// the primary.
+    pub fn meet(&self, address: &str, identity: &Identity, flavour: Flavour) -> ServerId {
+        let snapshot = self.snapshot.load();
+        if let Some(known) = snapshot.find_identity(identity) {
+            return known;
+        }
+        let id = snapshot.next_id();
+        let mut server = Server::new(id, address, Role::Reader);
+        server.identity = identity.clone();
+        tracing::info!(%address, %identity, "replica found");
+        self.join(server, Some((identity.clone(), flavour)));
+        id
+    }
+
+    /// The connection to a server was lost: what it had applied has to be asked anew.
+    pub fn renew(&self, id: ServerId) {
+        self.change(|snapshot| snapshot.with_incarnation(id));
+    }
+
+    fn join(&self, server: Server, told: Option<(Identity, Flavour)>) {
+        let (identity, flavour) = match told {
+            Some((identity, flavour)) => (Some(identity), flavour),
+            None => (None, Flavour::MySql),
+        };
+        let dialer = Dialer::new(self.ways.clone(), &server.address, identity, flavour);
+        let counters = self.metrics.servers.join(&server.address).ok();
+        let pool = Pool::new(server.id, dialer, self.policy.connections_max, counters);
+        let mut pools = HashMap::clone(&self.pools.load());
+        pools.insert(server.id, pool);
+        self.pools.store(Arc::new(pools));
+        self.change(|snapshot| snapshot.with_server(server.clone()));
+    }
+
+    /// The one way in which a snapshot is replaced.
+    fn change(&self, next: impl FnOnce(&Snapshot) -> Snapshot) {
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = next(&self.snapshot.load());
+        self.snapshot.store(Arc::new(changed));
+        drop(changing);
+    }
+
+    fn next_random(&self) -> u64 {
+        let step = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let mixed = (step ^ (step >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 7
+    }
+
+    /// Proves a login at the primary. The connection that proves it becomes a pooled one.
+    pub async fn prove(&self, credentials: Arc<Credentials>) -> Result<(), ErrPacket> {
+        let mut lease = self.lease_primary(&credentials, self.account_of(&credentials)).await?;
+        if self.ways.baseline.load().is_none() {
+            match self.read_baseline(&mut lease).await {
+                Ok(baseline) => self.ways.baseline.store(Some(Arc::new(baseline))),
+                Err(error) => tracing::warn!(%error, "cannot read the primary's session values"),
+            }
+        }
+        lease.give_back(0);
+        self.account.store(Some(credentials));
+        self.stir.notify_waiters();
+        Ok(())
+    }
+
+    /// Whether the account may use a schema: what COM_INIT_DB says.
+    pub async fn check_database(
+        &self,
+        credentials: &Arc<Credentials>,
+        account: u64,
+        name: &[u8],
+    ) -> Result<(), ErrPacket> {
+        let mut lease = self.lease_primary(credentials, account).await?;
+        let mut flight = Vec::new();
+        put_command(&mut flight, COM_INIT_DB, name);
+        let capabilities = lease.capabilities;
+        let mut answers =
+            Answers::to(&mut lease.stream, capabilities, &flight).await.map_err(lost)?;
+        match answers.ok().await {
+            Ok(()) => {
+                lease.values.database = Some(name.into());
+                lease.give_back(0);
+                Ok(())
+            }
+            Err(QueryError::Refused(refused)) => {
+                lease.give_back(0);
+                Err(refused)
+            }
+            Err(error) => Err(lost(error)),
+        }
+    }
+
+    async fn lease_primary(
+        &self,
+        credentials: &Arc<Credentials>,
+        account: u64,
+    ) -> Result<Lease, ErrPacket> {
+        let choice = self
+            .pick(&Want::primary())
+            .map_err(|error| ErrPacket::new(1105, b"HY000", error.to_string()))?;
+        let request = Request {
+            server: choice.server,
+            role: Role::Primary,
+            credentials,
+            account,
+            found_rows: false,
+            session: u64::MAX,
+            state: 0,
+            last: None,
+            deadline: Instant::now() + self.ways.connect_timeout,
+        };
+        self.lease(&request).await.map_err(|error| match error {
+            LeaseError::Open(OpenError::Dial(DialError::Refused(refused))) => refused,
+            // MySQL leads names that it does not know into some plugin or other: they must look
+            // like wrong passwords.
+            LeaseError::Open(OpenError::Dial(DialError::Plugin(_))) => {
+                ErrPacket::new(1045, b"28000", "Access denied")
+            }
+            LeaseError::Open(error) => ErrPacket::new(1105, b"HY000", no_primary(&error)),
+            LeaseError::Busy => ErrPacket::new(1040, b"08004", "Too many connections"),
+        })
+    }
+
+    async fn read_baseline(&self, lease: &mut Lease) -> Result<Baseline, QueryError> {
+        let capabilities = lease.capabilities;
+        let rows = ask(&mut lease.stream, capabilities, &Baseline::question()).await?;
+        let values = rows.into_iter().next().unwrap_or_default();
+        let pairs = BASELINE.iter().copied().zip(values.into_iter().map(Option::unwrap_or_default));
+        let mut baseline = Baseline { pairs: pairs.collect(), collations: HashMap::new() };
+        let text = "SELECT ID,CHARACTER_SET_NAME,COLLATION_NAME FROM information_schema.COLLATIONS \
+                    WHERE ID IS NOT NULL AND CHARACTER_SET_NAME IS NOT NULL";
+        for row in ask(&mut lease.stream, capabilities, text).await? {
+            if let [Some(id), Some(charset), Some(collation)] = row.as_slice()
+                && let Some(id) = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok())
+            {
+                baseline.collations.insert(id, (charset.clone(), collation.clone()));
+            }
+        }
+        Ok(baseline)
+    }
+}
+
+fn no_primary(error: &OpenError) -> String {
+    format!("The primary database server cannot be reached: {error}")
+}
+
+fn lost(error: QueryError) -> ErrPacket {
+    ErrPacket::new(1105, b"HY000", format!("The primary database server was lost: {error}"))
+}

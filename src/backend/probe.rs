@@ -1,0 +1,247 @@
+//! Finds the servers behind the configured addresses and asks each how it is and how far.
+//!
+//! One task per address looks who answers there, one per server watches it over a connection of
+//! its own. What is found goes to `fleet`; nothing is decided here. A server that answers
+//! nonsense is noted as failed, and asked again.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::backend::connection::Connection;
+use crate::backend::dialer::Dialer;
+use crate::backend::fleet::Fleet;
+use crate::backend::query::{QueryError, Rows, ask};
+use crate::backend::resolve::resolve;
+use crate::cluster::health::Event;
+use crate::cluster::{Identity, Role, ServerId};
+use crate::limits;
+use crate::position::{self, Ordinal, Position};
+use crate::secret::Credentials;
+use crate::sql::Flavour;
+
+/// How often a server is asked when nothing else makes us ask.
+const CALM: Duration = Duration::from_millis(500);
+/// How often while a write is on its way to it.
+const EAGER: Duration = Duration::from_millis(5);
+/// How long an answer may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
+/// How often addresses are looked at anew.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Connections to one address by which we find out how many servers are behind it.
+const LOOKS: usize = 8;
+
+/// Runs until it is dropped.
+pub async fn watch(fleet: Arc<Fleet>) {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(discover(Arc::clone(&fleet)));
+    let mut watched = HashSet::new();
+    loop {
+        for server in &fleet.snapshot().servers {
+            fleet.note(server.id, &Event::Tick);
+            if watched.insert(server.id) {
+                tasks.spawn(watch_server(Arc::clone(&fleet), server.id));
+            }
+        }
+        for pool in fleet.pools().values() {
+            pool.expire(Instant::now(), fleet.policy.idle_max);
+        }
+        pause(&fleet, Duration::from_millis(100)).await;
+    }
+}
+
+/// Waits, but not past the next thing worth looking at.
+async fn pause(fleet: &Fleet, at_most: Duration) {
+    let _woken_or_not = timeout(at_most, fleet.stir.notified()).await;
+}
+
+/// Looks again and again who answers at the replicas' addresses.
+async fn discover(fleet: Arc<Fleet>) {
+    // Addresses behind which more than one server was seen, or none yet, are looked at harder.
+    let mut settled: HashSet<String> = HashSet::new();
+    loop {
+        let Some(account) = fleet.watcher() else {
+            pause(&fleet, CALM).await;
+            continue;
+        };
+        for name in &fleet.policy.replicas {
+            for address in resolve(&fleet.ways.network, name).await {
+                let looks = if settled.contains(&address) { 1 } else { LOOKS };
+                let seen = look(&fleet, &address, &account, looks).await;
+                match seen.len() {
+                    0 => settled.remove(&address),
+                    1 => settled.insert(address),
+                    _ => false,
+                };
+            }
+        }
+        sleep(LOOK_AGAIN.min(if settled.is_empty() { CALM } else { LOOK_AGAIN })).await;
+    }
+}
+
+/// Dials an address several times; gives who answered.
+async fn look(
+    fleet: &Fleet,
+    address: &str,
+    account: &Arc<Credentials>,
+    looks: usize,
+) -> HashSet<Identity> {
+    let dialer = Dialer::new(fleet.ways.clone(), address, None, Flavour::MySql);
+    let mut seen = HashSet::new();
+    for _ in 0..looks {
+        let deadline = Instant::now() + fleet.ways.connect_timeout;
+        match dialer.open_at(address, account, false, true, deadline).await {
+            Ok((_, identity)) => {
+                if seen.len() < limits::SERVERS_MAX && seen.insert(identity.clone()) {
+                    fleet.meet(address, &identity, dialer.flavour());
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%address, %error, "nobody to be found");
+                break;
+            }
+        }
+    }
+    seen
+}
+
+/// Watches one server for as long as it belongs to the fleet.
+async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
+    let mut line: Option<Connection> = None;
+    loop {
+        let Some(server) = fleet.snapshot().server(id).cloned() else { return };
+        let Some(account) = fleet.watcher() else {
+            pause(&fleet, CALM).await;
+            continue;
+        };
+        let started = Instant::now();
+        if line.is_none() {
+            line = connect(&fleet, id, &account).await;
+        }
+        let mut failed = line.is_none();
+        if let Some(connection) = &mut line {
+            let asked = timeout(ANSWER_WAIT, examine(&fleet, id, connection)).await;
+            failed = !matches!(asked, Ok(Ok(())));
+            if let Ok(Err(error)) = &asked {
+                tracing::warn!(server = %server.address, %error, "a probe failed");
+            }
+        }
+        if failed {
+            line = None;
+            fleet.note(id, &Event::ProbeFailed);
+            // Whatever it had applied: a server that restarts may have less (a crash).
+            fleet.renew(id);
+            sleep(CALM.saturating_sub(started.elapsed())).await;
+        } else if is_awaited(&fleet, id) {
+            sleep(EAGER).await;
+        } else {
+            pause(&fleet, CALM).await;
+        }
+    }
+}
+
+/// A write is on its way to this server, or its position is to be asked here.
+fn is_awaited(fleet: &Fleet, id: ServerId) -> bool {
+    let snapshot = fleet.snapshot();
+    let Some(server) = snapshot.server(id) else { return false };
+    match server.role {
+        Role::Primary => fleet.freshness.awaits_fence().is_some(),
+        Role::Reader => server.live.applied() < fleet.freshness.last(),
+    }
+}
+
+async fn connect(fleet: &Fleet, id: ServerId, account: &Arc<Credentials>) -> Option<Connection> {
+    let snapshot = fleet.snapshot();
+    let server = snapshot.server(id)?;
+    let pool = fleet.pool(id)?;
+    let deadline = Instant::now() + fleet.ways.connect_timeout;
+    if server.role == Role::Primary {
+        let opened = pool.dialer().open_at(&server.address, account, false, false, deadline).await;
+        let (connection, identity) =
+            opened.map_err(|error| complain(&server.address, &error)).ok()?;
+        let is_new = server.identity != identity;
+        fleet.identify(id, &identity);
+        if is_new {
+            tracing::info!(address = %server.address, %identity, "primary found");
+        }
+        return Some(connection);
+    }
+    let opened = pool.dialer().open(account, false, true, deadline).await;
+    opened.map_err(|error| complain(&server.address, &error)).ok()
+}
+
+fn complain(address: &str, error: &crate::backend::dialer::OpenError) {
+    tracing::debug!(%address, %error, "no connection to watch a server over");
+}
+
+/// Asks a server how it is and how far, and passes that on.
+async fn examine(
+    fleet: &Fleet,
+    id: ServerId,
+    connection: &mut Connection,
+) -> Result<(), QueryError> {
+    let snapshot = fleet.snapshot();
+    let (Some(server), Some(pool)) = (snapshot.server(id), fleet.pool(id)) else { return Ok(()) };
+    let flavour = pool.dialer().flavour();
+    let covers = fleet.freshness.last();
+    let question = question(flavour, server.role);
+    let rows = match ask(&mut connection.stream, connection.capabilities, question).await {
+        // A server without GTIDs does not know the variables.
+        Err(QueryError::Refused(_)) => {
+            ask(&mut connection.stream, connection.capabilities, "SELECT NULL").await?
+        }
+        other => other?,
+    };
+    let position = position_of(flavour, &rows);
+    match server.role {
+        Role::Primary => fence(fleet, covers, position),
+        Role::Reader => {
+            let now = std::time::Instant::now();
+            fleet.freshness.advance(&server.live, position.as_ref(), now);
+        }
+    }
+    fleet.note(id, &Event::ProbeOk);
+    prune(fleet);
+    Ok(())
+}
+
+/// What the primary had executed after `covers` was recorded.
+fn fence(fleet: &Fleet, covers: Ordinal, position: Option<Position>) {
+    let first = !fleet.is_started();
+    match position {
+        Some(position) if first => fleet.start(Some(position)),
+        Some(position) => fleet.freshness.resolve(covers, &position),
+        None if first => fleet.start(None),
+        None => {}
+    }
+}
+
+/// Writes that every reader has need not be kept one by one.
+fn prune(fleet: &Fleet) {
+    let snapshot = fleet.snapshot();
+    let readers = snapshot.readers().filter(|server| !server.health.is_down());
+    if let Some(all) = readers.map(|server| server.live.applied()).min() {
+        fleet.freshness.prune(all);
+    }
+}
+
+fn question(flavour: Flavour, role: Role) -> &'static str {
+    match (flavour, role) {
+        (Flavour::MySql, _) => "SELECT @@GLOBAL.gtid_executed",
+        (Flavour::MariaDb, Role::Primary) => "SELECT @@GLOBAL.gtid_binlog_pos",
+        (Flavour::MariaDb, Role::Reader) => "SELECT @@GLOBAL.gtid_slave_pos",
+    }
+}
+
+/// None: the server does not tell, or has nothing to tell: no GTIDs.
+fn position_of(flavour: Flavour, rows: &Rows) -> Option<Position> {
+    let text = rows.first()?.first()?.as_deref()?;
+    let flavour = match flavour {
+        Flavour::MySql => position::Flavour::MySql,
+        Flavour::MariaDb => position::Flavour::MariaDb,
+    };
+    Position::parse(flavour, text).ok().filter(|position| !position.is_empty())
+}

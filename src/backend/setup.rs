@@ -1,0 +1,203 @@
+//! Brings a server connection to what a session needs: the flights sent in front of a statement.
+//!
+//! Only a proved read has its set-up pipelined; everything else waits for the set-up's OK, because
+//! a server goes on to the next packet after an error, and the write would land in another site's
+//! database. Pure of policy: `session::plan` says what is needed, `client` moves the bytes.
+
+use std::collections::HashMap;
+
+use crate::backend::connection::Connection;
+use crate::backend::query::{put_command, put_query};
+use crate::session::plan::Needs;
+use crate::session::variable::{BASELINE, Difference, Values, assignments};
+use crate::sql::{Flavour, Mode};
+use crate::wire::capability::Capabilities;
+
+const COM_INIT_DB: u8 = 2;
+const COM_SET_OPTION: u8 = 27;
+const COM_RESET_CONNECTION: u8 = 31;
+
+/// How a session of an account looks on the primary right after its login.
+#[derive(Debug, Default)]
+pub struct Baseline {
+    /// Variables and their values.
+    pub pairs: Vec<(&'static str, Vec<u8>)>,
+    /// Collation ids: (character set, collation).
+    pub collations: HashMap<u16, (Vec<u8>, Vec<u8>)>,
+}
+
+impl Baseline {
+    /// The value of a variable at login.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&[u8]> {
+        self.pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_slice())
+    }
+
+    /// The question whose only row holds [`BASELINE`]'s values in order.
+    #[must_use]
+    pub fn question() -> String {
+        let names: Vec<String> = BASELINE.iter().map(|name| format!("@@SESSION.{name}")).collect();
+        format!("SELECT {}", names.join(","))
+    }
+
+    /// How the servers read a text of a session that has set nothing.
+    #[must_use]
+    pub fn mode(&self, flavour: Flavour) -> Mode {
+        crate::session::fresh_mode(
+            flavour,
+            self.value("sql_mode").unwrap_or_default(),
+            self.value("character_set_client").unwrap_or(b"utf8mb4"),
+        )
+    }
+}
+
+/// What every connection to one server is told after its login and after each reset.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The family of the server.
+    pub flavour: Flavour,
+    /// `SESSION TRANSACTION READ ONLY` and the primary's baseline.
+    pub is_reader: bool,
+}
+
+impl Recipe {
+    /// Appends the statements; gives how many OKs will come.
+    pub fn put(
+        &self,
+        flight: &mut Vec<u8>,
+        capabilities: Capabilities,
+        baseline: Option<&Baseline>,
+    ) -> usize {
+        let mut replies = 0;
+        if capabilities.has(Capabilities::SESSION_TRACK) {
+            put_query(flight, trackers(self.flavour).as_bytes());
+            replies += 1;
+        }
+        if !self.is_reader {
+            return replies;
+        }
+        if let Some(baseline) = baseline {
+            let pairs = baseline.pairs.iter().map(|(name, value)| (*name, value.as_slice()));
+            if let Some(text) = assignments(pairs) {
+                put_query(flight, &text);
+                replies += 1;
+            }
+        }
+        // autocommit=0 as a server's default would open a snapshot with the first SELECT.
+        put_query(flight, b"SET SESSION autocommit=1");
+        put_query(flight, b"SET SESSION TRANSACTION READ ONLY");
+        replies + 2
+    }
+}
+
+fn trackers(flavour: Flavour) -> String {
+    let foreign = match flavour {
+        Flavour::MySql => "max_statement_time",
+        Flavour::MariaDb => "max_execution_time",
+    };
+    let mut names: Vec<&str> = Values::names().filter(|name| *name != foreign).collect();
+    let gtids = match flavour {
+        Flavour::MySql => "session_track_gtids=OWN_GTID,",
+        Flavour::MariaDb => {
+            names.push("last_gtid");
+            ""
+        }
+    };
+    format!(
+        "SET SESSION {gtids}session_track_state_change=ON,session_track_schema=ON,\
+         session_track_system_variables='{}'",
+        names.join(",")
+    )
+}
+
+/// What is sent in front of a statement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// How many OKs will come for it.
+    pub replies: usize,
+    /// The connection is reset by it.
+    pub resets: bool,
+    /// Only a new connection will do; nothing was appended.
+    pub fresh: bool,
+}
+
+/// What a session wants of the connection it leased.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The session's state.
+    pub values: &'a Values,
+    /// What the statement asks beyond it.
+    pub needs: Needs,
+    /// LAST_INSERT_ID() of a connection that the session gave up.
+    pub insert_id: Option<u64>,
+    /// It used this connection last.
+    pub is_owner: bool,
+}
+
+/// Appends what it takes to bring `connection` to what is `wanted`.
+pub fn put_steps(
+    flight: &mut Vec<u8>,
+    connection: &Connection,
+    wanted: &Wanted<'_>,
+    recipe: &Recipe,
+    baseline: Option<&Baseline>,
+) -> Steps {
+    let any_database = wanted.needs.any_database;
+    let mut lacking = wanted.values.difference(&connection.values, any_database);
+    let foreign = connection.residue && !wanted.is_owner;
+    let must_reset = lacking.reset || foreign || (wanted.needs.clean && !connection.clean);
+    let can_reset = connection.capabilities.has(Capabilities::SESSION_TRACK);
+    if lacking.fresh || (must_reset && !can_reset) {
+        return Steps { fresh: true, ..Steps::default() };
+    }
+    let mut steps = Steps::default();
+    if must_reset {
+        put_command(flight, COM_RESET_CONNECTION, b"");
+        steps.replies = 1 + recipe.put(flight, connection.capabilities, baseline);
+        steps.resets = true;
+        let mut bare = Values::default();
+        bare.database.clone_from(&connection.values.database);
+        lacking = wanted.values.difference(&bare, any_database);
+    }
+    steps.replies += put_difference(flight, &lacking);
+    if wanted.needs.multi_statements {
+        put_command(flight, COM_SET_OPTION, &[0, 0]);
+        steps.replies += 1;
+    }
+    if let (true, Some(id)) = (wanted.needs.insert_id, wanted.insert_id) {
+        put_query(flight, format!("SET last_insert_id={id}").as_bytes());
+        steps.replies += 1;
+    }
+    steps
+}
+
+fn put_difference(flight: &mut Vec<u8>, lacking: &Difference) -> usize {
+    let mut replies = 0;
+    if let Some(name) = &lacking.database {
+        put_command(flight, COM_INIT_DB, name);
+        replies += 1;
+    }
+    if let Some(text) = &lacking.set {
+        put_query(flight, text);
+        replies += 1;
+    }
+    replies
+}
+
+/// Notes on the connection what [`put_steps`] did, once every OK has come.
+pub fn note_steps(connection: &mut Connection, wanted: &Wanted<'_>, steps: Steps) {
+    if steps.resets {
+        connection.residue = false;
+        connection.clean = true;
+    }
+    if steps.replies > 0 || connection.values != *wanted.values {
+        let database = connection.values.database.take();
+        connection.values.clone_from(wanted.values);
+        if connection.values.database.is_none() {
+            connection.values.database = database;
+        }
+    }
+    if wanted.needs.insert_id && wanted.insert_id.is_some() {
+        connection.residue = true;
+    }
+}

@@ -1,0 +1,189 @@
+//! From an accepted socket to a conversation: the login, the first database, the character set.
+//!
+//! Also COM_CHANGE_USER, which is the same once more on an open connection.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep};
+
+use crate::client::accept::Arrival;
+use crate::client::greet::{Door, GreetError, Guest, change_user, greet};
+use crate::client::house::House;
+use crate::client::relay::write_out;
+use crate::client::serve::{Conversation, Next};
+use crate::link::Stream;
+use crate::metrics::Login;
+use crate::session::Session;
+use crate::session::refusal::Refusal;
+use crate::sql::{Flavour, Mode};
+use crate::wire::capability::Capabilities;
+use crate::wire::err::Err as ErrPacket;
+use crate::wire::handshake::ChangeUser;
+use crate::wire::ok::{Status, write_ok};
+
+/// Between two looks whether the primary's version is known.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Serves one client from its greeting to its end.
+pub async fn enter(arrival: Arrival, house: Arc<House>) {
+    let _present = house.metrics.admit();
+    let Arrival { mut stream, peer, permit } = arrival;
+    // Boxed: the login's state must not live as long as the session does.
+    let entered = Box::pin(async {
+        let Some(door) = wait_for_door(&house, &mut stream).await else {
+            let mut out = Vec::new();
+            let (code, state, text) = Refusal::NoServer.told();
+            ErrPacket::new(code, state, text).write_as_greeting(&mut out);
+            let _told_or_gone = write_out(&mut stream, &out).await;
+            return None;
+        };
+        let id = house.next_session();
+        let greeted = greet(stream, &door, id as u32, &peer).await;
+        let guest = match greeted {
+            Ok(guest) => guest,
+            Err(error) => {
+                note_failure(&house, &error);
+                return None;
+            }
+        };
+        let conversation = Conversation::of_guest(guest, id, house, Arc::new(peer)).await;
+        conversation.ok().flatten()
+    })
+    .await;
+    if let Some(conversation) = entered {
+        conversation.serve().await;
+    }
+    drop(permit);
+}
+
+fn note_failure(house: &House, error: &GreetError) {
+    tracing::debug!(%error, "a login failed");
+    house.metrics.logins.inc(match error {
+        GreetError::Refused(_) => Login::Denied,
+        _ => Login::Broken,
+    });
+}
+
+/// A newcomer is held while the primary's version is not known: a first connect is never retried.
+async fn wait_for_door(house: &House, stream: &mut Stream) -> Option<Arc<Door>> {
+    let deadline = Instant::now() + house.wait_max;
+    loop {
+        if let Some(door) = house.door.load_full() {
+            return Some(door);
+        }
+        if Instant::now() >= deadline || stream.is_closed_now() {
+            return None;
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+impl Conversation {
+    /// The last steps of a login. None: the client was turned away.
+    async fn of_guest(
+        mut guest: Guest,
+        id: u64,
+        house: Arc<House>,
+        peer: Arc<crate::client::accept::Peer>,
+    ) -> io::Result<Option<Self>> {
+        let mut session = Session::new(id, fresh_mode(&house));
+        if guest.capabilities.has(Capabilities::MULTI_STATEMENTS) {
+            session.allow_multi_statements();
+        }
+        begin_charset(&mut session, &house, u16::from(guest.charset));
+        let mut out = Vec::new();
+        let account = house.fleet.account_of(&guest.credentials);
+        if let Some(name) = guest.database.take().filter(|name| !name.is_empty()) {
+            let checked = house.fleet.check_database(&guest.credentials, account, &name).await;
+            if let Err(refused) = checked {
+                guest.write_err(&mut out, &refused);
+                write_out(&mut guest.stream, &out).await?;
+                return Ok(None);
+            }
+            session.begin_with(|values| values.database = Some(name.into()));
+        }
+        guest.write_ok(&mut out, Status::AUTOCOMMIT);
+        write_out(&mut guest.stream, &out).await?;
+        house.metrics.logins.inc(Login::Known);
+        let Guest { stream, credentials, capabilities, unread, .. } = guest;
+        let mut conversation = Self::new(stream, capabilities, session, house, credentials, peer);
+        conversation.unread = unread;
+        Ok(Some(conversation))
+    }
+
+    /// COM_CHANGE_USER: another login, and nothing left of the session.
+    pub(super) async fn change_user(&mut self, body: &[u8]) -> io::Result<Next> {
+        let Ok(request) = ChangeUser::parse(body, self.capabilities) else {
+            self.refuse(Refusal::Malformed).await?;
+            return Ok(Next::End);
+        };
+        let Some(door) = self.house.door.load_full() else {
+            self.refuse(Refusal::NoServer).await?;
+            return Ok(Next::End);
+        };
+        self.leave();
+        let unread = std::mem::take(&mut self.unread);
+        let changing =
+            change_user(&mut self.client, &door, &self.peer, &request, self.capabilities, unread);
+        let changed = match changing.await {
+            Ok(changed) => changed,
+            Err(error) => {
+                note_failure(&self.house, &error);
+                return Ok(Next::End);
+            }
+        };
+        self.unread = changed.unread;
+        self.credentials = changed.credentials;
+        self.account = self.house.fleet.account_of(&self.credentials);
+        let mut session = Session::new(self.session.id, fresh_mode(&self.house));
+        if self.capabilities.has(Capabilities::MULTI_STATEMENTS) {
+            session.allow_multi_statements();
+        }
+        if let Some(charset) = request.charset {
+            begin_charset(&mut session, &self.house, charset);
+        }
+        self.session = session;
+        let mut out = changed.unsent;
+        if let Some(name) = request.database.filter(|name| !name.is_empty()) {
+            let fleet = &self.house.fleet;
+            if let Err(refused) = fleet.check_database(&self.credentials, self.account, &name).await
+            {
+                refused.write(&mut out, changed.sequence);
+                write_out(&mut self.client, &out).await?;
+                return Ok(Next::End);
+            }
+            self.session.begin_with(|values| values.database = Some(name.into()));
+        }
+        write_ok(&mut out, changed.sequence, Status::AUTOCOMMIT, self.capabilities);
+        write_out(&mut self.client, &out).await?;
+        Ok(Next::Command)
+    }
+}
+
+/// How the servers read the text of a client that has set nothing.
+fn fresh_mode(house: &House) -> Mode {
+    let primary = house.fleet.snapshot().primary;
+    let pool = primary.and_then(|id| house.fleet.pool(id));
+    let flavour = pool.map_or(Flavour::MySql, |pool| pool.dialer().flavour());
+    match house.fleet.baseline() {
+        Some(baseline) => baseline.mode(flavour),
+        // Nothing is known of the servers: nothing is lexed, everything goes to the primary.
+        None => Mode { lexable: false, flavour, ..Mode::default() },
+    }
+}
+
+/// The collation that a client named at its login acts as SET NAMES does.
+fn begin_charset(session: &mut Session, house: &House, id: u16) {
+    let Some(baseline) = house.fleet.baseline() else { return };
+    let Some((charset, collation)) = baseline.collations.get(&id) else { return };
+    if baseline.value("collation_connection") == Some(collation) {
+        return;
+    }
+    session.begin_with(|values| {
+        for name in ["character_set_client", "character_set_results", "character_set_connection"] {
+            values.set_variable(name.as_bytes(), charset);
+        }
+        values.set_variable(b"collation_connection", collation);
+    });
+}

@@ -1,0 +1,47 @@
+//! What all sessions share: the fleet, the shapes, the door, the policy that is in force.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::backend::fleet::Fleet;
+use crate::client::greet::Door;
+use crate::control::{Control, Mode};
+use crate::metrics::Metrics;
+use crate::session::plan::Policy;
+use crate::sql::Classifier;
+use arc_swap::ArcSwapOption;
+
+/// Shared by all sessions of the process.
+pub struct House {
+    /// The servers.
+    pub fleet: Arc<Fleet>,
+    /// What texts mean.
+    pub classifier: Classifier,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// What newcomers are greeted with; none until the primary's version is known.
+    pub door: ArcSwapOption<Door>,
+    /// Reads wait for what others wrote.
+    pub causal: bool,
+    /// How long a statement may wait for a connection.
+    pub wait_max: Duration,
+    /// Phase and mode.
+    pub control: Control,
+    /// The next session's number.
+    pub sessions: AtomicU64,
+}
+
+impl House {
+    /// The policy in force now.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy { split: self.control.mode() == Mode::Split, causal: self.causal }
+    }
+
+    /// A number for a new session, never 0.
+    #[must_use]
+    pub fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}

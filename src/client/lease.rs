@@ -1,0 +1,253 @@
+//! The connections that one conversation has, and how it comes by them and leaves them.
+//!
+//! At most two: one to the primary while something holds it, one to a reader for the statement
+//! that may ask about the last one. Which server is `cluster`'s choice.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::backend::dial::DialError;
+use crate::backend::dialer::OpenError;
+use crate::backend::fleet::Request;
+use crate::backend::pool::{Lease, LeaseError, Place};
+use crate::backend::query::ask;
+use crate::client::serve::{Conversation, LeaseRefused};
+use crate::cluster::health::Event;
+use crate::cluster::{Choice, Role, ServerId, Why};
+use crate::session::plan::{Forward, Reason};
+use crate::session::refusal::Refusal;
+use crate::wire::capability::Capabilities;
+
+/// Between two looks whether a lost primary is back.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What one conversation has of connections.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    /// To the primary, while something holds it.
+    primary: Option<Lease>,
+    /// To a reader, until the next statement.
+    reader: Option<Lease>,
+    /// Where the last connections were: they are taken back if still free.
+    last: [Option<(ServerId, Place)>; 2],
+}
+
+impl Leases {
+    /// It stays with the session.
+    pub(super) fn keep(&mut self, lease: Lease, role: Role) {
+        self.remember(&lease, role);
+        match role {
+            Role::Primary => self.primary = Some(lease),
+            Role::Reader => self.reader = Some(lease),
+        }
+    }
+
+    /// It goes back; the session will look for it there first.
+    pub(super) fn give_back(&mut self, lease: Lease, role: Role, session: u64) {
+        self.remember(&lease, role);
+        lease.give_back(session);
+    }
+
+    fn remember(&mut self, lease: &Lease, role: Role) {
+        if let Some(last) = self.last.get_mut(role as usize) {
+            *last = Some((lease.server(), lease.place()));
+        }
+    }
+
+    fn last(&self, role: Role, server: ServerId) -> Option<Place> {
+        let (known, place) = self.last.get(role as usize).copied().flatten()?;
+        (known == server).then_some(place)
+    }
+}
+
+impl Conversation {
+    pub(super) fn lease_deadline(&self) -> Instant {
+        Instant::now() + self.house.wait_max
+    }
+
+    /// A connection for it: the held one, or one of the server that `cluster` picks. While no
+    /// primary can be reached it waits, and gives up when the client leaves.
+    pub(super) async fn lease(
+        &mut self,
+        it: &mut Forward,
+    ) -> io::Result<Result<(Lease, Role), LeaseRefused>> {
+        if let Some(kept) = self.kept(it) {
+            return Ok(Ok(kept));
+        }
+        if it.held {
+            return Ok(Err(LeaseRefused::Ours(Refusal::StateLost)));
+        }
+        let deadline = self.lease_deadline();
+        loop {
+            let Ok(choice) = self.house.fleet.pick(&it.want) else {
+                if !self.wait_for_primary(deadline).await? {
+                    return Ok(Err(LeaseRefused::Ours(Refusal::NoServer)));
+                }
+                continue;
+            };
+            let role = role_of(choice);
+            if role == Role::Primary
+                && let Some(kept) = self.leases.primary.take()
+            {
+                self.count_route(it, choice);
+                return Ok(Ok((kept, role)));
+            }
+            match self.lease_of(it, choice, deadline).await {
+                Ok(lease) => {
+                    self.count_route(it, choice);
+                    return Ok(Ok((lease, role)));
+                }
+                Err(LeaseError::Busy) => return Ok(Err(LeaseRefused::Ours(Refusal::PoolBusy))),
+                Err(LeaseError::Open(_)) if role == Role::Reader => {
+                    it.want = it.want.avoiding(choice.server);
+                }
+                Err(LeaseError::Open(OpenError::Dial(DialError::Refused(refused)))) => {
+                    return Ok(Err(LeaseRefused::Servers(refused)));
+                }
+                Err(LeaseError::Open(_)) => {
+                    if !self.wait_for_primary(deadline).await? {
+                        return Ok(Err(LeaseRefused::Ours(Refusal::NoServer)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The connection that the session keeps, if that is the one for it.
+    fn kept(&mut self, it: &Forward) -> Option<(Lease, Role)> {
+        if let Some(kept) = self.leases.reader.take() {
+            let serves = it.want.role == Role::Reader
+                && (it.why == Reason::Diagnostics || kept.has_applied(it.want.floor));
+            if serves {
+                self.house.routed(Some(Role::Reader), it.why);
+                return Some((kept, Role::Reader));
+            }
+            kept.give_back(self.session.id);
+        }
+        if it.want.role == Role::Primary
+            && let Some(kept) = self.leases.primary.take()
+        {
+            self.house.routed(Some(Role::Primary), it.why);
+            return Some((kept, Role::Primary));
+        }
+        None
+    }
+
+    fn count_route(&mut self, it: &mut Forward, choice: Choice) {
+        let role = role_of(choice);
+        match (it.want.role, role) {
+            (Role::Reader, Role::Primary) => {
+                it.why = match choice.why {
+                    Why::NoReplicaFresh => Reason::NotFresh,
+                    Why::NoReplicaUp => Reason::NoReplica,
+                    _ => Reason::NoneConfigured,
+                };
+            }
+            (_, Role::Reader) => self.session.served_by(choice.server),
+            (Role::Primary, Role::Primary) => {}
+        }
+        self.house.routed(Some(role), it.why);
+    }
+
+    async fn lease_of(
+        &self,
+        it: &Forward,
+        choice: Choice,
+        deadline: Instant,
+    ) -> Result<Lease, LeaseError> {
+        let role = role_of(choice);
+        let request = Request {
+            server: choice.server,
+            role,
+            credentials: &self.credentials,
+            account: self.account,
+            found_rows: self.capabilities.has(Capabilities::FOUND_ROWS),
+            session: self.session.id,
+            state: self.session.fingerprint(),
+            last: self.leases.last(role, choice.server),
+            deadline,
+        };
+        let _ = it;
+        self.house.fleet.lease(&request).await
+    }
+
+    /// Waits a moment for the primary. False: the time is up. An error: the client has left, and
+    /// what it wanted written must not be written after all.
+    async fn wait_for_primary(&mut self, deadline: Instant) -> io::Result<bool> {
+        if self.client.is_closed_now() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        sleep(LOOK_AGAIN).await;
+        Ok(true)
+    }
+
+    /// The server of a lease was lost under it.
+    pub(super) fn lost(&self, lease: Lease, why: Reason) {
+        if why != Reason::Misrouted {
+            self.house.fleet.note(lease.server(), &Event::ConnectionLost);
+        }
+        drop(lease);
+    }
+
+    /// Waits until another session waits for the connection that this one keeps for no more than
+    /// an insert id. For ever while it keeps none such.
+    pub(super) fn primary_wanted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let revocable = self.session.holds().is_revocable();
+        let lease = self.leases.primary.as_ref().filter(|_| revocable);
+        let pool = lease.map(|lease| std::sync::Arc::clone(lease.pool()));
+        async move {
+            match pool {
+                Some(pool) => pool.wanted().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Asks the kept connection for LAST_INSERT_ID() and gives it to whoever waits.
+    pub(super) async fn give_up_primary(&mut self) {
+        let Some(mut lease) = self.leases.primary.take() else { return };
+        let capabilities = lease.capabilities;
+        let asked = ask(&mut lease.stream, capabilities, "SELECT LAST_INSERT_ID()").await;
+        let answer = asked.ok().and_then(|rows| {
+            let cell = rows.into_iter().next()?.into_iter().next()??;
+            std::str::from_utf8(&cell).ok()?.parse().ok()
+        });
+        if let Some(id) = answer {
+            self.session.give_up(id);
+            lease.residue = true;
+            lease.give_back(0);
+        } else {
+            // It died: the session finds out with its next statement, as it would have anyway.
+            self.session.give_up(0);
+            drop(lease);
+        }
+    }
+
+    /// Gives everything back, or closes what holds state.
+    pub(super) fn leave(&mut self) {
+        let is_clean = !self.session.holds().is_hard();
+        if let Some(kept) = self.leases.primary.take().filter(|_| is_clean) {
+            kept.give_back(0);
+        }
+        if let Some(kept) = self.leases.reader.take() {
+            kept.give_back(0);
+        }
+        for (server, place) in self.leases.last.iter_mut().filter_map(Option::take) {
+            self.house.fleet.disown(server, place, self.session.id);
+        }
+    }
+}
+
+fn role_of(choice: Choice) -> Role {
+    match choice.why {
+        Why::Sticky | Why::Balanced => Role::Reader,
+        Why::Primary | Why::NoReplicaFresh | Why::NoReplicaUp | Why::NoReplicaConfigured => {
+            Role::Primary
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! THE LOOP: one client's conversation, from its first command to its last.
+//!
+//! Read a command, let `session` plan it, carry it to a server, let `session` observe what came
+//! of it, answer. No policy here: this file matches on plans and verdicts. One task per session;
+//! it owns its leases (`client::lease`).
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::backend::pool::Lease;
+use crate::backend::setup::{Steps, Wanted, note_steps, put_steps};
+use crate::client::accept::Peer;
+use crate::client::house::House;
+use crate::client::lease::Leases;
+use crate::client::read::Inbound;
+use crate::client::relay::{Buffers, Exchange, Message, Moved, write_out};
+use crate::client::slab;
+use crate::client::tally::target_of;
+use crate::cluster::Role;
+use crate::control::Phase;
+use crate::limits;
+use crate::link::Stream;
+use crate::metrics::{Lap, Sampler, Stopwatch};
+use crate::secret::Credentials;
+use crate::session::Session;
+use crate::session::answer::Local;
+use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Verdict, is_misroute};
+use crate::session::plan::{Forward, Kind, Plan, Reason};
+use crate::session::refusal::Refusal;
+use crate::sql::{Classifier, Statement};
+use crate::wire::capability::Capabilities;
+use crate::wire::command::Command;
+use crate::wire::err::Err as ErrPacket;
+use crate::wire::frame::Header;
+use crate::wire::reply::{Expect, Shape, Walker};
+
+/// Tries of one statement on servers that are lost under it.
+const TRIES_MAX: u32 = 5;
+
+/// One client and everything that is his.
+pub struct Conversation {
+    pub(super) client: Stream,
+    pub(super) capabilities: Capabilities,
+    pub(super) session: Session,
+    pub(super) house: Arc<House>,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) account: u64,
+    /// Bytes that came behind the last command.
+    pub(super) unread: Vec<u8>,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) leases: Leases,
+    pub(super) peer: Arc<Peer>,
+    pub(super) walker: Walker,
+    sampler: Sampler,
+    /// A statement that is not proved a read is on its way: an ERR must follow, whatever happens.
+    in_flight: bool,
+}
+
+/// How a conversation goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Command,
+    End,
+}
+
+impl Conversation {
+    /// A conversation with a client that has logged in.
+    pub(super) fn new(
+        client: Stream,
+        capabilities: Capabilities,
+        session: Session,
+        house: Arc<House>,
+        credentials: Arc<Credentials>,
+        peer: Arc<Peer>,
+    ) -> Self {
+        let nothing = Shape { backend: Capabilities(0), client: capabilities };
+        Self {
+            client,
+            capabilities,
+            account: house.fleet.account_of(&credentials),
+            phase: house.control.phases(),
+            sampler: Sampler::new(session.id as u32),
+            session,
+            house,
+            credentials,
+            unread: Vec::new(),
+            leases: Leases::default(),
+            peer,
+            walker: Walker::new(Expect::Simple, nothing),
+            in_flight: false,
+        }
+    }
+
+    /// Serves it to its end.
+    pub async fn serve(mut self) {
+        while let Some(Inbound { slab, len, rest }) = self.next_command().await {
+            let bytes = slab.get(..len).unwrap_or_default();
+            let next = self.answer_one(&mut Message { bytes, rest }).await;
+            if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
+                self.unread.extend_from_slice(tail);
+            }
+            slab::give_back(slab);
+            if matches!(next, Ok(Next::End) | Err(_)) {
+                break;
+            }
+        }
+    }
+
+    /// One command and its answer. `Err`: the client is gone.
+    async fn answer_one(&mut self, message: &mut Message<'_>) -> io::Result<Next> {
+        let bytes = message.bytes;
+        let payload = bytes.get(limits::PACKET_HEADER_BYTES..).unwrap_or_default();
+        if Header::parse(bytes).is_none_or(|header| header.sequence != 0) {
+            self.refuse(Refusal::OutOfOrder).await?;
+            return Ok(Next::End);
+        }
+        let Ok(command) = Command::parse(payload, self.capabilities) else {
+            self.drain(message).await?;
+            self.refuse(Refusal::Malformed).await?;
+            return Ok(Next::Command);
+        };
+        match &command {
+            Command::Query(text) => {
+                let statement = self.understand(text, message.rest.is_some());
+                let policy = self.house.policy();
+                let plan = self.session.plan(&statement, policy, &self.house.fleet.freshness);
+                self.carry_out(plan, Said::Statement(&statement, text), message).await
+            }
+            Command::Prepare(text) => {
+                let statement = self.understand(text, message.rest.is_some());
+                let plan = self.session.plan_command(&command, false);
+                self.carry_out(plan, Said::Prepare(&statement), message).await
+            }
+            Command::ChangeUser(body) => {
+                if message.rest.is_some() {
+                    self.refuse(Refusal::Malformed).await?;
+                    return Ok(Next::End);
+                }
+                Box::pin(self.change_user(body)).await
+            }
+            _ => {
+                let plan = self.session.plan_command(&command, false);
+                self.carry_out(plan, Said::Command(&command), message).await
+            }
+        }
+    }
+
+    fn understand(&self, text: &[u8], is_cut: bool) -> Arc<Statement> {
+        let mode = self.session.mode();
+        let classifier = &self.house.classifier;
+        if is_cut {
+            let scanned = Classifier::scan_long(text, mode);
+            return Arc::new(Statement { is_long: true, ..scanned });
+        }
+        slab::with_shapes(|shapes| classifier.classify(shapes, text, mode))
+    }
+
+    async fn carry_out(
+        &mut self,
+        plan: Plan,
+        said: Said<'_>,
+        message: &mut Message<'_>,
+    ) -> io::Result<Next> {
+        match plan {
+            Plan::Forward(forward) => {
+                let mut buffers = slab::borrow_buffers();
+                let done = self.exchange(forward, said, message, &mut buffers).await;
+                slab::give_back_buffers(buffers);
+                done?;
+            }
+            Plan::Close => return Ok(Next::End),
+            Plan::Ignore => self.drain(message).await?,
+            Plan::Answer(local) => {
+                self.drain(message).await?;
+                self.answer(local).await?;
+            }
+            Plan::Refuse(refusal) => {
+                self.drain(message).await?;
+                self.refuse(refusal).await?;
+            }
+            Plan::Reset => {
+                self.leave();
+                self.session.reset();
+                self.answer(Local::Ok).await?;
+            }
+            Plan::ChangeUser => self.refuse(Refusal::Bug).await?,
+        }
+        Ok(Next::Command)
+    }
+
+    async fn answer(&mut self, local: Local) -> io::Result<()> {
+        self.house.routed(None, Reason::Local);
+        let mut out = slab::borrow();
+        self.session.answer(local, self.capabilities, 1, &mut out);
+        let written = write_out(&mut self.client, &out).await;
+        slab::give_back(out);
+        written
+    }
+
+    pub(super) async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
+        self.house.failed(refusal);
+        let mut out = Vec::new();
+        refusal.write(&mut out, 1);
+        write_out(&mut self.client, &out).await
+    }
+
+    /// Carries a command to a server, again while that is safe, and the reply back.
+    async fn exchange(
+        &mut self,
+        mut it: Forward,
+        said: Said<'_>,
+        message: &mut Message<'_>,
+        buffers: &mut Buffers,
+    ) -> io::Result<()> {
+        for _ in 0..TRIES_MAX {
+            match self.lease(&mut it).await? {
+                Ok((lease, role)) => {
+                    let again = self.attempt(&mut it, (lease, role), said, message, buffers);
+                    if !again.await? {
+                        return Ok(());
+                    }
+                }
+                Err(LeaseRefused::Ours(refusal)) => {
+                    self.drain(message).await?;
+                    return self.refuse(refusal).await;
+                }
+                Err(LeaseRefused::Servers(refused)) => {
+                    self.drain(message).await?;
+                    let mut out = Vec::new();
+                    refused.write(&mut out, 1);
+                    return write_out(&mut self.client, &out).await;
+                }
+            }
+        }
+        self.drain(message).await?;
+        self.refuse(Refusal::NoServer).await
+    }
+
+    /// One try. True: try once more, as `it` now says.
+    async fn attempt(
+        &mut self,
+        it: &mut Forward,
+        (mut lease, role): (Lease, Role),
+        said: Said<'_>,
+        message: &mut Message<'_>,
+        buffers: &mut Buffers,
+    ) -> io::Result<bool> {
+        let now = || tokio::time::Instant::now().into_std();
+        let mut watch = self.sampler.is_due().then(|| Stopwatch::start(now()));
+        let moved = self.run(it, &mut lease, said, message, buffers).await;
+        if let Some(watch) = &mut watch {
+            watch.lap(Lap::Backend, now());
+            self.house.metrics.timings.observe(target_of(Some(role)), watch);
+        }
+        if let Some(refused) = moved.setup_refused {
+            return self.setup_failed(it, lease, role, refused).await;
+        }
+        if moved.client_lost {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        let outcome = Outcome {
+            role,
+            sent: moved.sent,
+            replied: moved.replied,
+            end: moved.end,
+            summary: self.walker.summary(),
+        };
+        if role == Role::Reader && is_misroute(outcome.summary) {
+            self.house.misrouted(lease.server());
+            if let Said::Statement(statement, _) = said {
+                self.house.classifier.distrust(statement.digest);
+            }
+        }
+        let (verdict, write) = self.session.observe(it, said, &outcome);
+        if let Some(write) = write {
+            // Before the client knows: whoever he tells must see it.
+            self.house.fleet.record(write);
+        }
+        lease.residue |= it.soils;
+        self.conclude(it, (lease, role), verdict, moved.replied, &buffers.out).await
+    }
+
+    /// Brings the lease to the session's state and moves the bytes.
+    async fn run(
+        &mut self,
+        it: &Forward,
+        lease: &mut Lease,
+        said: Said<'_>,
+        message: &mut Message<'_>,
+        buffers: &mut Buffers,
+    ) -> Moved {
+        buffers.flight.clear();
+        let steps = if it.held {
+            Steps::default()
+        } else {
+            match self.put_steps(it, lease, &mut buffers.flight).await {
+                Ok(steps) => steps,
+                Err(()) => return Moved::UNSENT,
+            }
+        };
+        let shape = Shape { backend: lease.capabilities, client: self.capabilities };
+        self.walker.reset(it.expect, shape);
+        self.walker.assume_status(self.session.status());
+        let is_read = it.kind == Kind::Read;
+        self.in_flight = !is_read;
+        let moved = Exchange {
+            client: &mut self.client,
+            server: &mut *lease,
+            buffers,
+            walker: &mut self.walker,
+            setup_replies: steps.replies,
+            pipelined: is_read,
+            answers: it.expect != Expect::Nothing,
+        }
+        .run(message)
+        .await;
+        self.in_flight = false;
+        if moved.setup_refused.is_none() {
+            let wanted = self.wanted(it, lease);
+            note_steps(lease, &wanted, steps);
+            lease.own(self.session.id);
+            lease.clean = false;
+            let named = matches!(said, Said::Command(Command::InitDb(_)));
+            if named || !self.walker.summary().tracked.is_empty() {
+                self.session.note_on(said, self.walker.summary(), &mut lease.values);
+            }
+        }
+        moved
+    }
+
+    fn wanted(&self, it: &Forward, lease: &Lease) -> Wanted<'_> {
+        Wanted {
+            values: self.session.values(),
+            needs: it.needs,
+            insert_id: self.session.insert_id(),
+            is_owner: lease.owner() == self.session.id,
+        }
+    }
+
+    async fn put_steps(
+        &self,
+        it: &Forward,
+        lease: &mut Lease,
+        flight: &mut Vec<u8>,
+    ) -> Result<Steps, ()> {
+        let recipe = lease.pool().recipe(lease.is_reader);
+        let baseline = self.house.fleet.baseline();
+        let steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline.as_deref());
+        if !steps.fresh {
+            return Ok(steps);
+        }
+        let found_rows = self.capabilities.has(Capabilities::FOUND_ROWS);
+        let renewed = lease.renew(&self.credentials, found_rows, self.lease_deadline()).await;
+        renewed.map_err(|error| tracing::debug!(%error, "cannot log in anew"))?;
+        Ok(put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline.as_deref()))
+    }
+
+    /// The set-up of a lease was refused: the statement's own error, or the primary instead.
+    async fn setup_failed(
+        &mut self,
+        it: &mut Forward,
+        lease: Lease,
+        role: Role,
+        refused: ErrPacket,
+    ) -> io::Result<bool> {
+        drop(lease);
+        if role == Role::Reader {
+            *it = self.session.to_primary(it);
+            self.house.retried(it.why);
+            return Ok(true);
+        }
+        let mut out = Vec::new();
+        refused.write(&mut out, 1);
+        write_out(&mut self.client, &out).await?;
+        Ok(false)
+    }
+
+    async fn conclude(
+        &mut self,
+        it: &mut Forward,
+        (mut lease, role): (Lease, Role),
+        verdict: Verdict,
+        replied: Replied,
+        out: &[u8],
+    ) -> io::Result<bool> {
+        lease.residue |= role == Role::Primary && self.session.holds().leaves_residue();
+        match verdict {
+            Verdict::Release => self.leases.give_back(lease, role, self.session.id),
+            Verdict::Hold => self.leases.keep(lease, role),
+            Verdict::Discard => drop(lease),
+            Verdict::Retry(again) => {
+                self.house.retried(again.why);
+                if again.why == Reason::Misrouted {
+                    self.leases.give_back(lease, role, self.session.id);
+                } else {
+                    self.lost(lease, again.why);
+                }
+                *it = again;
+                return Ok(true);
+            }
+            Verdict::Fail(refusal) => {
+                self.lost(lease, it.why);
+                self.house.failed(refusal);
+                let sequence = if replied == Replied::Nothing { 1 } else { self.walker.sequence() };
+                let mut err = Vec::new();
+                refusal.write(&mut err, sequence);
+                write_out(&mut self.client, &err).await?;
+                return Ok(false);
+            }
+        }
+        if it.expect != Expect::Nothing {
+            write_out(&mut self.client, out).await?;
+        }
+        Ok(false)
+    }
+}
+
+/// Why a statement gets no connection, in whose words.
+pub(super) enum LeaseRefused {
+    Ours(Refusal),
+    Servers(ErrPacket),
+}
+
+impl Moved {
+    /// No connection could be had: nothing was sent.
+    const UNSENT: Self = Self {
+        sent: Sent::Nothing,
+        replied: Replied::Nothing,
+        end: Ending::Lost,
+        setup_refused: None,
+        client_lost: false,
+    };
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        if self.in_flight {
+            // A panic or a cancelled task: the client must not see a closed socket (2006), or
+            // wpdb would run a write again.
+            let mut out = Vec::new();
+            Refusal::Bug.write(&mut out, 1);
+            self.house.failed(Refusal::Bug);
+            self.client.try_write_all(&out);
+        }
+        self.leave();
+    }
+}

@@ -1,0 +1,393 @@
+//! From what was given to what it means: `Raw` to `Rules`.
+//!
+//! Each part notes its own mistakes and goes on, so that all of them are told at once. Called by
+//! `config::load` alone.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing_subscriber::filter::LevelFilter;
+
+use super::Mistake;
+use super::raw::{self, Raw};
+use super::rules::{
+    Account, Auth, Backend, BackendTls, Certificate, Consistency, Drain, Log, LogFormat, Password,
+    Pool, Rules, Tls,
+};
+use crate::control::Mode;
+use crate::limits;
+
+/// MySQL's own port, for servers that are named without one.
+const PORT: u16 = 3306;
+
+/// Checks everything. `None` goes with at least one mistake.
+pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
+    let listen = listener(raw, "listen", mistakes);
+    let primary = primary(raw, mistakes);
+    let replicas = replicas(raw, mistakes);
+    let mode = raw.word("mode", mistakes).and_then(|word| Mode::parse(&word));
+    let consistency = consistency(raw, mistakes);
+    let threads = raw.whole("threads", mistakes).map(threads);
+    let admin_http = admin(raw, mistakes);
+    check_loops(raw, listen, admin_http, primary.iter().chain(&replicas), mistakes);
+    let monitor = monitor(raw, mistakes);
+    let users = users(raw, mistakes);
+    let auth = auth(raw, &users, mistakes);
+    let tls = tls(raw, mistakes);
+    let backend = backend(raw, mistakes);
+    let pool = pool(raw, mistakes);
+    let freshness_window = raw.whole("freshness.window_ms", mistakes).map(Duration::from_millis);
+    let drain = drain(raw, mistakes);
+    let log = log(raw, mistakes);
+    Some(Rules {
+        epoch: 0,
+        listen: listen?,
+        primary: primary?,
+        replicas,
+        mode: mode?,
+        consistency: consistency?,
+        threads: threads?,
+        admin_http,
+        monitor,
+        users,
+        auth: auth?,
+        tls: tls?,
+        backend: backend?,
+        pool: pool?,
+        freshness_window: freshness_window?,
+        drain: drain?,
+        log: log?,
+    })
+}
+
+fn listener(raw: &Raw, name: &str, mistakes: &mut Vec<Mistake>) -> Option<SocketAddr> {
+    let text = raw.text(name, mistakes)?;
+    let parsed = text.parse().ok();
+    if parsed.is_none() {
+        mistakes.push(raw.mistake(name, "must be an IP address and a port, such as 0.0.0.0:3306"));
+    }
+    parsed
+}
+
+fn admin(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<SocketAddr> {
+    let text = raw.text("admin.http", mistakes)?;
+    if text == "off" {
+        return None;
+    }
+    let parsed = text.parse().ok();
+    if parsed.is_none() {
+        let expected = "must be an IP address and a port, such as 127.0.0.1:9090, or off";
+        mistakes.push(raw.mistake("admin.http", expected));
+    }
+    parsed
+}
+
+fn primary(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<String> {
+    if raw.origin("primary").is_none() {
+        let expected = "must be given: the host or host:port that takes writes (--primary, \
+                        FOREBAY__PRIMARY, or primary in the file)";
+        mistakes.push(raw.mistake("primary", expected));
+        return None;
+    }
+    let text = raw.text("primary", mistakes)?;
+    server(&text).map_err(|why| mistakes.push(raw.mistake("primary", why))).ok()
+}
+
+fn replicas(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Vec<String> {
+    let mut addresses = Vec::new();
+    for text in raw.list("replicas", mistakes) {
+        match server(&text) {
+            Ok(address) if addresses.contains(&address) => {}
+            Ok(address) => addresses.push(address),
+            Err(why) => mistakes.push(raw.mistake("replicas", format!("{text:?} {why}"))),
+        }
+    }
+    if addresses.len() >= limits::SERVERS_MAX {
+        let most = limits::SERVERS_MAX - 1;
+        mistakes.push(raw.mistake("replicas", format!("must not name more than {most} servers")));
+    }
+    addresses
+}
+
+/// `host` or `host:port` made `host:port`; an IPv6 address stands in brackets.
+fn server(text: &str) -> Result<String, &'static str> {
+    const WRONG: &str = "must be host or host:port, such as mysql-0.mysql:3306 or [::1]:3306";
+    if text.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0) {
+        return Ok(text.to_owned());
+    }
+    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, PORT).to_string());
+    }
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, port.parse::<u16>().map_err(|_| WRONG)?),
+        None => (text, PORT),
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if port == 0 || numeric || host.len() > 253 || !host.bytes().all(plain) {
+        return Err(WRONG);
+    }
+    Ok(format!("{host}:{port}"))
+}
+
+/// A server that is our own listener would make every login go round for ever.
+fn check_loops<'a>(
+    raw: &Raw,
+    listen: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    servers: impl Iterator<Item = &'a String>,
+    mistakes: &mut Vec<Mistake>,
+) {
+    let Some(listen) = listen.filter(|listen| listen.port() != 0) else { return };
+    if admin.is_some_and(|admin| admin == listen) {
+        mistakes.push(raw.mistake("admin.http", "must not be the same as listen"));
+    }
+    let ours = |server: &&String| match server.parse::<SocketAddr>() {
+        Ok(address) if address.port() == listen.port() => {
+            address.ip() == listen.ip()
+                || (listen.ip().is_unspecified() && address.ip().is_loopback())
+        }
+        Ok(_) => false,
+        Err(_) => {
+            let local = listen.ip().is_loopback() || listen.ip().is_unspecified();
+            local && **server == format!("localhost:{}", listen.port())
+        }
+    };
+    for server in servers.filter(ours) {
+        let expected = format!(
+            "must not be a server's address too ({server}): the proxy would \
+                                connect to itself"
+        );
+        let mut mistake = raw.mistake("listen", expected);
+        mistake.value = mistake.value.or_else(|| Some(format!("{:?}", listen.to_string())));
+        mistakes.push(mistake);
+    }
+}
+
+fn consistency(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Consistency> {
+    match raw.word("consistency", mistakes)?.as_str() {
+        "eventual" => Some(Consistency::Eventual),
+        "causal" => Some(Consistency::Causal),
+        _ => {
+            let expected = "is not implemented yet; use causal, or eventual for the old rows that \
+                            replicas may have";
+            mistakes.push(raw.mistake("consistency", expected));
+            None
+        }
+    }
+}
+
+fn threads(given: u64) -> usize {
+    match usize::try_from(given) {
+        // It honours the processor quota of the control group.
+        Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, usize::from),
+        Ok(threads) => threads,
+    }
+}
+
+fn monitor(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Account> {
+    let [user, file, password] =
+        ["monitor.user", "monitor.password_file", "monitor.password"].map(|key| raw.origin(key));
+    if password.as_ref().is_some_and(|origin| !origin.starts_with("FOREBAY__")) {
+        let expected = "must not stand in a file that people read and share: use \
+                        monitor.password_file or FOREBAY__MONITOR__PASSWORD";
+        mistakes.push(raw.mistake("monitor.password", expected));
+    }
+    match (user.is_some(), file.is_some(), password.is_some()) {
+        (false, false, false) => return None,
+        (false, ..) => {
+            mistakes.push(raw.mistake("monitor.user", "must be given with its password"));
+            return None;
+        }
+        (true, true, true) => {
+            let expected = "must not be given together with monitor.password";
+            mistakes.push(raw.mistake("monitor.password_file", expected));
+            return None;
+        }
+        (true, false, false) => {
+            let expected = "must be given with monitor.user";
+            mistakes.push(raw.mistake("monitor.password_file", expected));
+            return None;
+        }
+        (true, ..) => {}
+    }
+    let name = user_name(raw.text("monitor.user", mistakes)?)
+        .map_err(|why| mistakes.push(raw.mistake("monitor.user", why)))
+        .ok()?;
+    let password = if file.is_some() {
+        let path = raw.text("monitor.password_file", mistakes)?;
+        password_file(&path)
+            .map_err(|why| mistakes.push(raw.mistake("monitor.password_file", why)))
+            .ok()?
+    } else {
+        let text = raw.secret("monitor.password")?;
+        password_bytes(text.into_bytes())
+            .map_err(|why| mistakes.push(raw.mistake("monitor.password", why)))
+            .ok()?
+    };
+    Some(Account { name, password })
+}
+
+fn users(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Vec<Account> {
+    let mut accounts: Vec<Account> = Vec::new();
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for (at, user) in raw.users.iter().enumerate() {
+        let mut refuse = |field: &str, value: &str, expected: String| {
+            let (key, value) = (format!("users[{at}].{field}"), Some(format!("{value:?}")));
+            mistakes.push(Mistake { key, value, origin: None, expected });
+        };
+        let seen = times.entry(&user.name).or_default();
+        *seen += 1;
+        if *seen == limits::VERIFIERS_PER_NAME_MAX + 1 {
+            let most = limits::VERIFIERS_PER_NAME_MAX;
+            refuse("name", &user.name, format!("must not have more than {most} passwords"));
+        }
+        let name = user_name(user.name.clone()).map_err(|why| refuse("name", &user.name, why)).ok();
+        let password = password_file(&user.password_file)
+            .map_err(|why| refuse("password_file", &user.password_file, why))
+            .ok();
+        accounts.extend(name.zip(password).map(|(name, password)| Account { name, password }));
+    }
+    if raw.users.len() > limits::ACCOUNTS_MAX {
+        let expected = format!("must not be more than {}", limits::ACCOUNTS_MAX);
+        mistakes.push(raw.mistake("users", expected));
+    }
+    accounts
+}
+
+fn user_name(name: String) -> Result<String, String> {
+    if name.is_empty() || name.len() > limits::NAME_BYTES_MAX || name.contains('\0') {
+        return Err(format!("must be 1 to {} bytes, without NUL", limits::NAME_BYTES_MAX));
+    }
+    Ok(name)
+}
+
+/// The file's content without the line end that editors and `echo` leave.
+fn password_file(path: &str) -> Result<Password, String> {
+    // Room for a line end of two bytes behind the longest password.
+    let mut bytes = raw::read(Path::new(path), limits::PASSWORD_BYTES_MAX + 2)?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    password_bytes(bytes)
+}
+
+fn password_bytes(bytes: Vec<u8>) -> Result<Password, String> {
+    let password = Password::new(bytes);
+    let fits = password.expose(|bytes| {
+        (1..=limits::PASSWORD_BYTES_MAX).contains(&bytes.len()) && !bytes.contains(&0)
+    });
+    if !fits {
+        let most = limits::PASSWORD_BYTES_MAX;
+        return Err(format!("must hold a password of 1 to {most} bytes, without NUL"));
+    }
+    Ok(password)
+}
+
+fn auth(raw: &Raw, users: &[Account], mistakes: &mut Vec<Mistake>) -> Option<Auth> {
+    let deny = raw.list("auth.deny", mistakes);
+    let learn = raw.flag("auth.learn", mistakes);
+    let ttl = raw.whole("auth.ttl_s", mistakes).map(Duration::from_secs);
+    if learn == Some(false) && raw.users.is_empty() {
+        let expected = "must be true when there are no [[users]]: nobody could log in";
+        mistakes.push(raw.mistake("auth.learn", expected));
+    }
+    for user in users.iter().filter(|user| deny.contains(&user.name)) {
+        let expected = format!("must not name {:?}, who is one of [[users]]", user.name);
+        mistakes.push(raw.mistake("auth.deny", expected));
+    }
+    Some(Auth { deny, learn: learn?, ttl: ttl? })
+}
+
+fn tls(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Tls> {
+    let require = raw.flag("tls.require", mistakes);
+    let self_signed = raw.flag("tls.self_signed", mistakes);
+    let given = ["tls.certificate", "tls.key"].map(|key| raw.origin(key).is_some());
+    let certificate = match given {
+        [true, true] => {
+            let certificate = readable(raw, "tls.certificate", mistakes);
+            let key = readable(raw, "tls.key", mistakes);
+            Certificate::Files { certificate: certificate?, key: key? }
+        }
+        [true, false] => {
+            mistakes.push(raw.mistake("tls.key", "must be given with tls.certificate"));
+            return None;
+        }
+        [false, true] => {
+            mistakes.push(raw.mistake("tls.certificate", "must be given with tls.key"));
+            return None;
+        }
+        [false, false] if self_signed? => Certificate::SelfSigned,
+        [false, false] => Certificate::None,
+    };
+    if require? && certificate == Certificate::None {
+        let expected = "must be false without a certificate: nobody could log in";
+        mistakes.push(raw.mistake("tls.require", expected));
+    }
+    Some(Tls { certificate, require: require? })
+}
+
+fn readable(raw: &Raw, name: &str, mistakes: &mut Vec<Mistake>) -> Option<PathBuf> {
+    let path = PathBuf::from(raw.text(name, mistakes)?);
+    match raw::read(&path, limits::CONFIG_BYTES_MAX) {
+        Ok(_) => Some(path),
+        Err(why) => {
+            mistakes.push(raw.mistake(name, why));
+            None
+        }
+    }
+}
+
+fn backend(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Backend> {
+    let tls = raw.word("backend.tls", mistakes);
+    let timeout = raw.whole("backend.connect_timeout_ms", mistakes);
+    let tls = match tls?.as_str() {
+        "required" => BackendTls::Required,
+        "preferred" => BackendTls::Preferred,
+        _ => BackendTls::Disabled,
+    };
+    Some(Backend { tls, connect_timeout: Duration::from_millis(timeout?) })
+}
+
+fn pool(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Pool> {
+    let most = raw.whole("pool.max_connections_per_server", mistakes);
+    let wait = raw.whole("pool.wait_ms_max", mistakes);
+    let idle = raw.whole("pool.idle_s_max", mistakes);
+    Some(Pool {
+        max_connections_per_server: u32::try_from(most?).ok()?,
+        wait_max: Duration::from_millis(wait?),
+        idle_max: Duration::from_secs(idle?),
+    })
+}
+
+fn drain(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Drain> {
+    let delay = raw.whole("drain.delay_s", mistakes);
+    let deadline = raw.whole("drain.deadline_s", mistakes);
+    Some(Drain { delay: Duration::from_secs(delay?), deadline: Duration::from_secs(deadline?) })
+}
+
+fn log(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Log> {
+    let format = raw.word("log.format", mistakes).map(|word| match word.as_str() {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Text,
+    });
+    let level = raw.text("log.level", mistakes)?;
+    // A misspelt level would else be taken for the name of a target, and everything logged.
+    let is_level = |part: &str| {
+        part.rsplit('=').next().is_some_and(|level| level.parse::<LevelFilter>().is_ok())
+    };
+    let is_known =
+        level.split(',').all(|part| is_level(part.trim()) && !part.trim().starts_with('='));
+    if !is_known {
+        let expected = "must be error, warn, info, debug, trace or off, or a list such as \
+                        warn,forebay=debug";
+        mistakes.push(raw.mistake("log.level", expected));
+        return None;
+    }
+    Some(Log { format: format?, level })
+}

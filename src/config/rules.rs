@@ -1,0 +1,185 @@
+//! What holds while the process runs: checked, complete, one plain policy for each layer.
+//!
+//! No text that still has to be understood, no optional that means "default". Layers get their
+//! own part from `app` and do not import this.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::control::Mode;
+
+/// Everything that an operator decides.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Counts reloads; part of what caches are keyed by.
+    pub epoch: u64,
+    /// Where MySQL clients connect.
+    pub listen: SocketAddr,
+    /// `host:port` of the server that takes writes.
+    pub primary: String,
+    /// `host:port` of the servers that take reads, each once.
+    pub replicas: Vec<String>,
+    /// How to route at the start.
+    pub mode: Mode,
+    /// What a read must have seen.
+    pub consistency: Consistency,
+    /// Worker threads, at least one.
+    pub threads: usize,
+    /// Where the admin port listens, if anywhere.
+    pub admin_http: Option<SocketAddr>,
+    /// The account for probes, if any.
+    pub monitor: Option<Account>,
+    /// Accounts that need not be learned.
+    pub users: Vec<Account>,
+    /// Who may log in.
+    pub auth: Auth,
+    /// What clients are offered.
+    pub tls: Tls,
+    /// How servers are reached.
+    pub backend: Backend,
+    /// How many connections, and how long to wait for one.
+    pub pool: Pool,
+    /// Without GTIDs, reads of what was written go to the primary for so long.
+    pub freshness_window: Duration,
+    /// How to leave.
+    pub drain: Drain,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// What a read must have seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// Nothing.
+    Eventual,
+    /// Every write to the same schema that this process carried.
+    Causal,
+}
+
+/// A name and its password.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The user.
+    pub name: String,
+    /// The password.
+    pub password: Password,
+}
+
+/// A password: wiped when dropped, never printed.
+#[derive(Clone)]
+pub struct Password(Zeroizing<Vec<u8>>);
+
+/// Who may log in.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// Users that are refused.
+    pub deny: Vec<String>,
+    /// Unknown accounts are tried at the primary.
+    pub learn: bool,
+    /// How long a learned password holds.
+    pub ttl: Duration,
+}
+
+/// TLS towards clients.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Where the certificate comes from.
+    pub certificate: Certificate,
+    /// Clients without TLS are refused.
+    pub require: bool,
+}
+
+/// Where the certificate that clients see comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// No TLS.
+    None,
+    /// Made at start.
+    SelfSigned,
+    /// Given files, readable when they were checked.
+    Files {
+        /// PEM chain.
+        certificate: PathBuf,
+        /// PEM private key.
+        key: PathBuf,
+    },
+}
+
+/// How servers are reached.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// TLS towards servers.
+    pub tls: BackendTls,
+    /// Bound on connect and login together.
+    pub connect_timeout: Duration,
+}
+
+/// TLS towards servers; certificates are not verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendTls {
+    /// Never.
+    Disabled,
+    /// Where the server offers it.
+    Preferred,
+    /// A server without it is not used.
+    Required,
+}
+
+/// Connections to servers.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Most connections to one server.
+    pub max_connections_per_server: u32,
+    /// Longest wait for one.
+    pub wait_max: Duration,
+    /// One that idles longer is closed.
+    pub idle_max: Duration,
+}
+
+/// How to leave.
+#[derive(Clone, Debug)]
+pub struct Drain {
+    /// Not ready, but still serving new clients.
+    pub delay: Duration,
+    /// Then clients may finish for so long.
+    pub deadline: Duration,
+}
+
+/// What is logged.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Which lines: `info`, or directives such as `warn,forebay=debug`; checked.
+    pub level: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Password {
+    pub(super) fn new(password: Vec<u8>) -> Self {
+        Self(Zeroizing::new(password))
+    }
+
+    /// Hands the bytes to whoever needs them now; they should not be kept outside `secret`.
+    pub fn expose<T>(&self, use_it: impl FnOnce(&[u8]) -> T) -> T {
+        use_it(&self.0)
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(not shown)")
+    }
+}

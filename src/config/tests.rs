@@ -1,0 +1,261 @@
+//! Settings in, rules or mistakes out.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use super::*;
+use crate::config::rules::{BackendTls, Certificate, Consistency, LogFormat};
+use crate::control::Mode;
+
+/// Loads settings: a file's text, variables, flags.
+fn load_from(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&'static str, &'static str, &str)],
+) -> Result<Rules, Mistakes> {
+    let path = scratch(file);
+    let sources = Sources {
+        file: Some(path.to_path_buf()),
+        environment: environment.iter().map(|(k, v)| (k.into(), v.into())).collect(),
+        flags: flags.iter().map(|(flag, key, value)| (*flag, *key, (*value).into())).collect(),
+    };
+    load(&sources)
+}
+
+/// A file that is gone when it is dropped.
+struct Scratch(PathBuf);
+
+impl std::ops::Deref for Scratch {
+    type Target = Path;
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+fn scratch(content: &str) -> Scratch {
+    for n in 0.. {
+        let path = std::env::temp_dir().join(format!("forebay-{}-{n}", std::process::id()));
+        let Ok(mut file) = std::fs::File::create_new(&path) else { continue };
+        file.write_all(content.as_bytes()).unwrap();
+        return Scratch(path);
+    }
+    unreachable!("a free name was found")
+}
+
+/// One setting in a file that is else right; `expected` is the whole mistake, or "ok".
+fn check(setting: &str, expected: &str) {
+    let file = format!("primary = \"db\"\n{setting}\n");
+    let said = match load_from(&file, &[], &[]) {
+        Ok(_) => "ok".to_owned(),
+        Err(Mistakes(mistakes)) => {
+            let plain = |mistake: &Mistake| Mistake { origin: None, ..mistake.clone() }.to_string();
+            mistakes.iter().map(plain).collect::<Vec<_>>().join(" | ")
+        }
+    };
+    assert_eq!(said, expected, "for {setting}");
+}
+
+#[test]
+fn three_lines_are_enough_and_the_rest_has_defaults() {
+    let rules =
+        load_from("primary = \"mysql-0.mysql\"\nreplicas = \"mysql-read\"", &[], &[]).unwrap();
+    assert_eq!(rules.listen.to_string(), "127.0.0.1:3306");
+    assert_eq!(rules.primary, "mysql-0.mysql:3306");
+    assert_eq!(rules.replicas, ["mysql-read:3306"]);
+    assert_eq!((rules.mode, rules.consistency), (Mode::Split, Consistency::Causal));
+    assert!(rules.threads >= 1);
+    assert_eq!(rules.admin_http.unwrap().to_string(), "127.0.0.1:9090");
+    assert!(rules.monitor.is_none() && rules.users.is_empty());
+    assert_eq!(rules.auth.deny, ["root"]);
+    assert!(rules.auth.learn && !rules.tls.require);
+    assert_eq!(rules.tls.certificate, Certificate::SelfSigned);
+    assert_eq!(rules.backend.tls, BackendTls::Disabled);
+    assert_eq!(rules.pool.max_connections_per_server, 100);
+    assert_eq!((rules.drain.delay.as_secs(), rules.drain.deadline.as_secs()), (5, 60));
+    assert_eq!((rules.log.format, rules.log.level.as_str()), (LogFormat::Text, "info"));
+}
+
+#[test]
+fn every_default_in_the_list_is_allowed_itself() {
+    for key in key::KEYS.iter().filter(|key| !key.default.is_empty()) {
+        let setting = format!("{} = \"{}\"", key.name, key.default);
+        check(&setting, "ok");
+    }
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let file = "primary = 'file'\nmode = 'primary'\n[pool]\nwait_ms_max = 1\nidle_s_max = 7";
+    let environment = [
+        ("FOREBAY__PRIMARY", "environment"),
+        ("FOREBAY__POOL__WAIT_MS_MAX", "2"),
+        ("FOREBAY__REPLICAS", "a, b:3307 ,a"),
+        ("FOREBAY__AUTH__DENY", ""),
+        ("FOREBAY__TLS__REQUIRE", "true"),
+        // Kubernetes sets such variables for a service that is called forebay.
+        ("FOREBAY_PORT", "tcp://10.0.0.1:3306"),
+        ("HOME", "/"),
+    ];
+    let flags = [("--primary", "primary", "flag"), ("--threads", "threads", "3")];
+    let rules = load_from(file, &environment, &flags).unwrap();
+    assert_eq!(rules.primary, "flag:3306");
+    assert_eq!(rules.mode, Mode::Primary);
+    assert_eq!((rules.pool.wait_max.as_millis(), rules.pool.idle_max.as_secs()), (2, 7));
+    assert_eq!(rules.replicas, ["a:3306", "b:3307"]);
+    assert_eq!(rules.auth.deny, [""; 0]);
+    assert_eq!(rules.threads, 3);
+    assert!(rules.tls.require);
+}
+
+#[test]
+fn every_mistake_is_told_in_one_go() {
+    let file = "listne = '0.0.0.0:3306'\nconsistency = 'strict'\n[pool]\nwait_ms_max = 'soon'\nmax = 3\n[[users]]\nname = 'shop'";
+    let environment = [("FOREBAY__DRAIN__DEADLINE_S", "0"), ("FOREBAY__LOG__COLOUR", "red")];
+    let flags = [("--mode", "mode", "observe")];
+    let Mistakes(mistakes) = load_from(file, &environment, &flags).unwrap_err();
+    let keys: Vec<_> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "log.colour",
+            "listne",
+            "pool.max",
+            "users[0]",
+            "primary",
+            "mode",
+            "consistency",
+            "pool.wait_ms_max",
+            "drain.deadline_s"
+        ]
+    );
+    let said = Mistakes(mistakes).to_string();
+    for part in [
+        "9 mistakes in the configuration:",
+        "log.colour (FOREBAY__LOG__COLOUR): is not a key; there are log.format, log.level",
+        "mode = \"observe\" (--mode): must be one of primary, split",
+        "drain.deadline_s = \"0\" (FOREBAY__DRAIN__DEADLINE_S): must be a whole number from 1 to 86400",
+        "must be a whole number from 1 to 600000",
+    ] {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+}
+
+#[test]
+fn a_setting_that_makes_no_sense_is_named_with_what_does() {
+    const ADDRESS: &str = "must be an IP address and a port, such as 0.0.0.0:3306";
+    const SERVER: &str = "must be host or host:port, such as mysql-0.mysql:3306 or [::1]:3306";
+    check("listen = 'localhost:3306'", &format!("listen = \"localhost:3306\": {ADDRESS}"));
+    check("listen = '[::]:3306'", "ok");
+    check("listen = 3306", &format!("listen = 3306: must be {}", &ADDRESS[8..]));
+    check("replicas = ['a', 'b:1']", "ok");
+    check("replicas = ['::1', '[::1]', '[::1]:3307', '10.0.0.1']", "ok");
+    check("replicas = 'a b'", &format!("replicas = \"a b\": \"a b\" {SERVER}"));
+    check("replicas = 'a:0'", &format!("replicas = \"a:0\": \"a:0\" {SERVER}"));
+    check("replicas = 'a:65536'", &format!("replicas = \"a:65536\": \"a:65536\" {SERVER}"));
+    check("replicas = '10.0.0'", &format!("replicas = \"10.0.0\": \"10.0.0\" {SERVER}"));
+    check("replicas = 'a,'", "replicas = \"a,\": must be a list, host or host:port each");
+    check("replicas = ['a', 3]", "replicas = [\"a\", 3]: must be a list, host or host:port each");
+    check("threads = -1", "threads = -1: must be a whole number from 0 to 1024");
+    check("threads = 1.5", "threads = 1.5: must be a whole number from 0 to 1024");
+    check("tls = true", "tls: is a section, [tls], not a key");
+    check("tls.require = 'yes'", "tls.require = \"yes\": must be true or false");
+    check(
+        "tls.require = true\ntls.self_signed = false",
+        "tls.require = true: must be false without a certificate: nobody could log in",
+    );
+    check("tls.key = 'k'", "tls.certificate: must be given with tls.key");
+    check(
+        "tls.certificate = '/nowhere/c'\ntls.key = '/nowhere/k'",
+        "tls.certificate = \"/nowhere/c\": cannot be read: No such file or directory (os error 2) | tls.key = \"/nowhere/k\": cannot be read: No such file or directory (os error 2)",
+    );
+    check(
+        "auth.learn = false",
+        "auth.learn = false: must be true when there are no [[users]]: nobody could log in",
+    );
+    check("admin.http = 'off'", "ok");
+    check(
+        "admin.http = '127.0.0.1:3306'",
+        "admin.http = \"127.0.0.1:3306\": must not be the same as listen",
+    );
+    check(
+        "replicas = '127.0.0.1'",
+        "listen = \"127.0.0.1:3306\": must not be a server's address too (127.0.0.1:3306): the proxy would connect to itself",
+    );
+    check(
+        "log.level = 'verbose'",
+        "log.level = \"verbose\": must be error, warn, info, debug, trace or off, or a list such as warn,forebay=debug",
+    );
+    check("log.level = 'warn,forebay=debug'", "ok");
+    check(
+        "log.level = 'forebay=loud'",
+        "log.level = \"forebay=loud\": must be error, warn, info, debug, trace or off, or a list such as warn,forebay=debug",
+    );
+    check("monitor.user = 'm'", "monitor.password_file: must be given with monitor.user");
+    check(
+        "monitor.password = 'm'",
+        "monitor.password = (not shown): must not stand in a file that people read and share: use monitor.password_file or FOREBAY__MONITOR__PASSWORD | monitor.user: must be given with its password",
+    );
+    check("users = 3", "users: must be tables with name and password_file");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_one_mistake() {
+    let no_file = Sources { file: Some("/nowhere/f.toml".into()), ..Sources::default() };
+    let said = load(&no_file).unwrap_err().to_string();
+    assert!(said.contains("/nowhere/f.toml: cannot be read: No such file"), "{said}");
+    for text in ["primary = \n", "threads = 99999999999999999999", "a = 1\na = 2", "[users", "\0"] {
+        let flags = [("--primary", "primary", "db")];
+        let Mistakes(mistakes) = load_from(text, &[], &flags).unwrap_err();
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        assert!(mistakes[0].expected.starts_with("must be TOML"), "{mistakes:?}");
+    }
+    let strange = load_from("'a.b' = 3\n'c d' = 4\n'' = 5\n'e[0]' = 6\n", &[], &[]).unwrap_err();
+    assert_eq!(strange.0.len(), 5, "{strange}");
+    let said = load_from(&"#".repeat(limits_plus_one()), &[], &[]).unwrap_err().to_string();
+    assert!(said.contains("must not be larger than"), "{said}");
+}
+
+fn limits_plus_one() -> usize {
+    crate::limits::CONFIG_BYTES_MAX + 1
+}
+
+#[test]
+fn passwords_come_from_files_or_the_environment_and_are_never_shown() {
+    let (shop, empty) = (scratch("s3cret-shop\r\n"), scratch("\n"));
+    let users = |path: &Path| {
+        format!("primary = 'db'\n[[users]]\nname = 'shop'\npassword_file = '{}'\n", path.display())
+    };
+    let environment =
+        [("FOREBAY__MONITOR__USER", "watch"), ("FOREBAY__MONITOR__PASSWORD", " s3cret-watch ")];
+    let rules = load_from(&users(&shop), &environment, &[]).unwrap();
+    rules.users[0].password.expose(|bytes| assert_eq!(bytes, b"s3cret-shop"));
+    rules.monitor.as_ref().unwrap().password.expose(|bytes| assert_eq!(bytes, b" s3cret-watch "));
+    assert!(!format!("{rules:?}").contains("s3cret"));
+
+    let file = format!("{}[auth]\ndeny = ['shop']\n", users(&empty));
+    let wrong = [("FOREBAY__MONITOR__PASSWORD", "s3cret-watch")];
+    let said = load_from(&file, &wrong, &[]).unwrap_err().to_string();
+    assert!(said.contains("must hold a password of 1 to"), "{said}");
+    assert!(said.contains("monitor.user: must be given with its password"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+    let said =
+        load_from(&format!("{}[auth]\ndeny = 'shop'\n", users(&shop)), &[], &[]).unwrap_err();
+    assert!(said.to_string().contains("must not name \"shop\""), "{said}");
+}
+
+#[test]
+fn the_readme_lists_every_key() {
+    let readme = include_str!("../../README.md");
+    let listed = readme
+        .split_once("<!-- config -->\n")
+        .and_then(|(_, rest)| rest.split_once("<!-- /config -->"))
+        .map(|(table, _)| table.trim());
+    let expected = reference();
+    assert_eq!(listed, Some(expected.trim()), "README.md must hold:\n{expected}");
+}

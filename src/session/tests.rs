@@ -1,0 +1,366 @@
+//! One-line conversations, and the table of P4 and P5.
+
+use std::time::Instant;
+
+use crate::cluster::{Role, ServerId};
+use crate::freshness::{Freshness, Touched, Written};
+use crate::position::{self, Position};
+use crate::session::Session;
+use crate::session::hold::{Hold, Holds};
+use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Told, Verdict, after_loss};
+use crate::session::plan::{Forward, Kind, Needs, Plan, Policy, Reason, Retry};
+use crate::session::refusal::Refusal;
+use crate::sql::{Classifier, LocalCache, Mode};
+use crate::wire::command::Command;
+use crate::wire::ok::{Status, Tracked};
+use crate::wire::reply::{End, Expect, Summary};
+
+const SPLIT: Policy = Policy { split: true, causal: true };
+
+/// A session and a server that answers as MySQL would, as far as routing can see.
+struct Stage {
+    session: Session,
+    classifier: Classifier,
+    shapes: LocalCache,
+    freshness: Freshness,
+    in_transaction: bool,
+    autocommit: bool,
+    writes: u64,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let mut session = Session::new(1, Mode::default());
+        session.begin_with(|values| values.database = Some((*b"wp").into()));
+        let freshness = Freshness::new(Instant::now());
+        freshness.start(Some(gtid(0)), None, Instant::now());
+        Self {
+            session,
+            classifier: Classifier::new(7),
+            shapes: LocalCache::default(),
+            freshness,
+            in_transaction: false,
+            autocommit: true,
+            writes: 0,
+        }
+    }
+
+    /// P or R with marks: `!` refused, `=` answered here; a small `r` needs more than the start.
+    fn say(&mut self, text: &str) -> String {
+        let statement =
+            self.classifier.classify(&mut self.shapes, text.as_bytes(), Mode::default());
+        let plan = self.session.plan(&statement, SPLIT, &self.freshness);
+        let forward = match plan {
+            Plan::Answer(_) => return "=".into(),
+            Plan::Refuse(_) => return "!".into(),
+            Plan::Forward(forward) => forward,
+            other => return format!("{other:?}"),
+        };
+        let summary = self.answer(text, forward.want.role);
+        let outcome = Outcome {
+            role: forward.want.role,
+            sent: Sent::Whole,
+            replied: Replied::Nothing,
+            end: Ending::Answered,
+            summary: &summary,
+        };
+        let said = Said::Statement(&statement, text.as_bytes());
+        let (verdict, write) = self.session.observe(&forward, said, &outcome);
+        if let Some(write) = write {
+            let names: Vec<&[u8]>;
+            let touched = match &write.schemas {
+                None => Touched::Everything,
+                Some(all) => {
+                    names = all.iter().map(|name| &**name).collect();
+                    Touched::Schemas(&names)
+                }
+            };
+            self.freshness.record(Written {
+                touched,
+                position: write.position,
+                at: Instant::now(),
+            });
+        }
+        let mut mark = match forward.want.role {
+            Role::Primary => "P".to_owned(),
+            Role::Reader if forward.want.floor.0 > 2 => "r".to_owned(),
+            Role::Reader => "R".to_owned(),
+        };
+        if verdict == Verdict::Hold && self.session.holds().is_hard() {
+            mark.push('*');
+        }
+        mark
+    }
+
+    fn answer(&mut self, text: &str, role: Role) -> Summary {
+        let upper = text.to_ascii_uppercase();
+        let mut summary = Summary { end: Some(End::Ok), ..Summary::default() };
+        let begins = upper.starts_with("BEGIN") || upper.starts_with("START");
+        if begins {
+            self.in_transaction = true;
+        } else if upper.starts_with("COMMIT") || upper.starts_with("ROLLBACK") {
+            self.in_transaction = false;
+        } else if upper.starts_with("SET AUTOCOMMIT") {
+            self.autocommit = upper.ends_with('1');
+        } else if upper.starts_with("INSERT") && role == Role::Primary {
+            summary.affected = 1;
+            summary.insert_id = 7;
+            if !self.in_transaction {
+                self.writes += 1;
+                summary.tracked = vec![Tracked::Gtids(gtid_text(self.writes))];
+            }
+        }
+        let mut status = if self.autocommit { Status::AUTOCOMMIT } else { Status(0) };
+        if self.in_transaction {
+            status = status.with(Status::IN_TRANS);
+        }
+        summary.status = status;
+        summary
+    }
+}
+
+fn gtid_text(number: u64) -> Vec<u8> {
+    format!("11111111-1111-1111-1111-111111111111:1-{}", number + 1).into_bytes()
+}
+
+fn gtid(number: u64) -> Position {
+    Position::parse(position::Flavour::MySql, &gtid_text(number)).unwrap()
+}
+
+fn check(script: &str, expected: &str) {
+    let mut stage = Stage::new();
+    let got: Vec<String> = script.split('|').map(|text| stage.say(text.trim())).collect();
+    assert_eq!(got.join(" "), expected, "{script}");
+}
+
+#[test]
+fn conversations() {
+    check("SELECT 1", "R");
+    check("BEGIN | SELECT 1 | COMMIT | SELECT 1", "P* P* P R");
+    check("START TRANSACTION | INSERT INTO t VALUES (1) | ROLLBACK | SELECT a FROM t", "P* P* P R");
+    check("INSERT INTO t VALUES (1) | SELECT a FROM t", "P r");
+    check("INSERT INTO t VALUES (1) | SELECT a FROM other.t", "P R");
+    check("INSERT INTO t VALUES (1) | SELECT 1", "P R");
+    check("INSERT INTO t VALUES (1) | /* forebay: eventual */ SELECT a FROM t", "P R");
+    check("SET autocommit=0 | SELECT 1 | SET autocommit=1 | SELECT 1", "P* P* P R");
+    check("SELECT GET_LOCK('a', 0) | SELECT a FROM t | SELECT RELEASE_LOCK('a')", "P* P* P*");
+    check("SELECT @a := 1 | SELECT 1", "P* P*");
+    check("SET @a = 1 | SELECT @a | SELECT a FROM t", "P* P* P*");
+    check("SET NAMES utf8mb4 | SELECT 1", "P R");
+    check("SET SESSION sql_mode='' | SELECT 1", "P R");
+    check("SET SESSION nonsense=1 | SELECT 1", "P* P*");
+    check(
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE | BEGIN | SELECT 1 | COMMIT | SELECT 1",
+        "P* P* P* P R",
+    );
+    check("CREATE TEMPORARY TABLE t (a INT) | SELECT a FROM t", "P* P*");
+    check("LOCK TABLES t WRITE | SELECT a FROM t | UNLOCK TABLES | SELECT a FROM t", "P* P* P R");
+    check("SELECT f() | SELECT 1", "P* P*");
+    check("CALL p() | SELECT 1", "P* P*");
+    check("SELECT a FROM t FOR UPDATE | SELECT 1", "P R");
+    check("INSERT INTO t VALUES (1) | SELECT LAST_INSERT_ID() | SELECT 1", "P P R");
+    check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | SELECT FOUND_ROWS()", "R R");
+    check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | DO 1 | SELECT FOUND_ROWS()", "R P P");
+    check("/* forebay: primary */ SELECT 1", "P");
+    check("KILL 7 | SELECT 1", "! R");
+    check("SELECT 1; SELECT 2 | SELECT 3", "P* P*");
+    check("XA START 'a' | SELECT 1", "P* P*");
+}
+
+#[test]
+fn a_cut_transaction_is_over_only_when_its_client_says_so() {
+    let cut = |script: &str, expected: &str| {
+        let mut stage = Stage::new();
+        stage.say("BEGIN");
+        let statement = stage.classifier.classify(&mut stage.shapes, b"SELECT 1", Mode::default());
+        let Plan::Forward(forward) = stage.session.plan(&statement, SPLIT, &stage.freshness) else {
+            panic!("not forwarded")
+        };
+        let summary = Summary::default();
+        let outcome = Outcome {
+            role: Role::Primary,
+            sent: Sent::Whole,
+            replied: Replied::Nothing,
+            end: Ending::Lost,
+            summary: &summary,
+        };
+        let said = Said::Statement(&statement, b"SELECT 1");
+        let (verdict, _) = stage.session.observe(&forward, said, &outcome);
+        assert_eq!(verdict, Verdict::Fail(Refusal::TransactionCut));
+        stage.in_transaction = false;
+        let got: Vec<String> = script.split('|').map(|text| stage.say(text.trim())).collect();
+        assert_eq!(got.join(" "), expected, "{script}");
+    };
+    cut("SELECT 1 | COMMIT | ROLLBACK | SELECT 1", "! ! = R");
+    cut("INSERT INTO t VALUES (1) | BEGIN | INSERT INTO t VALUES (1)", "! P* P*");
+}
+
+/// Every case of a server that is lost: what the client is told.
+#[test]
+fn what_a_client_is_told_when_a_server_is_lost() {
+    let forward = |kind, retry| Forward {
+        want: crate::cluster::Want::primary(),
+        held: retry == Retry::Never,
+        needs: Needs::default(),
+        expect: Expect::Query,
+        retry,
+        kind,
+        begins: Holds::NONE,
+        soils: false,
+        why: Reason::Write,
+    };
+    let check = |kind, retry, in_transaction, sent, replied, expected: Told| {
+        let it = forward(kind, retry);
+        let got = after_loss(&it, in_transaction, sent, replied);
+        assert_eq!(got, expected, "{kind:?} {retry:?} {in_transaction} {sent:?} {replied:?}");
+    };
+    use Kind::{Commit, Read, Setting, Write};
+    use Refusal::{Bug, OutcomeUnknown, ResultCut, StateLost};
+    use Retry::{IfNoReplyByte, IfUnsent, Never};
+    use Told::{Cut, Error, RunAgain};
+    for sent in [Sent::Nothing, Sent::Part, Sent::Whole] {
+        let whole = sent == Sent::Whole;
+        for (kind, retry) in [(Read, IfNoReplyByte), (Setting, IfUnsent)] {
+            check(kind, retry, false, sent, Replied::Nothing, RunAgain);
+            check(kind, retry, false, sent, Replied::Some, Error(ResultCut));
+        }
+        for kind in [Read, Setting] {
+            check(kind, Never, false, sent, Replied::Nothing, Error(StateLost));
+            check(kind, Never, true, sent, Replied::Nothing, Cut);
+            check(kind, Never, true, sent, Replied::Some, Cut);
+        }
+        for kind in [Write, Commit] {
+            let unsent = if whole { Error(OutcomeUnknown) } else { RunAgain };
+            check(kind, IfUnsent, false, sent, Replied::Nothing, unsent);
+            let held = if whole { Error(OutcomeUnknown) } else { Error(StateLost) };
+            check(kind, Never, false, sent, Replied::Nothing, held);
+            check(kind, IfUnsent, false, sent, Replied::Some, Error(OutcomeUnknown));
+            check(kind, Never, true, sent, Replied::Some, Error(OutcomeUnknown));
+        }
+        check(Write, Never, true, sent, Replied::Nothing, Cut);
+        let commit = if whole { Error(OutcomeUnknown) } else { Cut };
+        check(Commit, Never, true, sent, Replied::Nothing, commit);
+        for kind in [Read, Setting, Write, Commit] {
+            for in_transaction in [false, true] {
+                check(kind, Never, in_transaction, sent, Replied::Whole, Error(Bug));
+            }
+        }
+    }
+}
+
+/// A write is run again in no case in which the server may have had the whole of it.
+#[test]
+fn no_write_is_sent_twice() {
+    for kind in [Kind::Write, Kind::Commit] {
+        for retry in [Retry::Never, Retry::IfUnsent, Retry::IfNoReplyByte] {
+            for in_transaction in [false, true] {
+                for replied in [Replied::Nothing, Replied::Some, Replied::Whole] {
+                    let it = Forward {
+                        want: crate::cluster::Want::primary(),
+                        held: false,
+                        needs: Needs::default(),
+                        expect: Expect::Query,
+                        retry,
+                        kind,
+                        begins: Holds::NONE,
+                        soils: false,
+                        why: Reason::Write,
+                    };
+                    let told = after_loss(&it, in_transaction, Sent::Whole, replied);
+                    assert_ne!(told, Told::RunAgain, "{it:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_replica_refuses_runs_on_the_primary() {
+    let check = |code: u16, role: Role, expected: &str| {
+        let mut stage = Stage::new();
+        let statement =
+            stage.classifier.classify(&mut stage.shapes, b"SELECT a FROM t", Mode::default());
+        let Plan::Forward(mut forward) = stage.session.plan(&statement, SPLIT, &stage.freshness)
+        else {
+            panic!("not forwarded")
+        };
+        if role == Role::Primary {
+            forward.want = crate::cluster::Want::primary();
+        }
+        let summary = Summary {
+            end: Some(End::Err { code, state: *b"HY000", message: Vec::new() }),
+            first_packet_err: true,
+            ..Summary::default()
+        };
+        let outcome = Outcome {
+            role,
+            sent: Sent::Whole,
+            replied: Replied::Nothing,
+            end: Ending::Answered,
+            summary: &summary,
+        };
+        let said = Said::Statement(&statement, b"SELECT a FROM t");
+        let (verdict, _) = stage.session.observe(&forward, said, &outcome);
+        let got = match verdict {
+            Verdict::Retry(again) => format!("{:?} {}", again.want.role, again.why.label()),
+            Verdict::Fail(_) => "fail".into(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(got, expected, "{code} {role:?}");
+    };
+    check(1792, Role::Reader, "Primary misrouted");
+    check(1290, Role::Reader, "Primary misrouted");
+    check(1146, Role::Reader, "Primary misrouted");
+    check(1049, Role::Reader, "Primary misrouted");
+    check(3024, Role::Reader, "Release");
+    check(1053, Role::Reader, "Reader replica_lost");
+    check(1146, Role::Primary, "Hold");
+    check(4031, Role::Primary, "Primary read");
+}
+
+#[test]
+fn prepared_statements_hold_until_the_last_is_closed() {
+    let mut stage = Stage::new();
+    let text = b"SELECT a FROM t WHERE b = ?";
+    let statement = stage.classifier.classify(&mut stage.shapes, text, Mode::default());
+    let plan = stage.session.plan_command(&Command::Prepare(text), false);
+    let Plan::Forward(forward) = plan else { panic!("{plan:?}") };
+    let summary = Summary {
+        end: Some(End::Ok),
+        statement_id: 3,
+        status: Status::AUTOCOMMIT,
+        ..Summary::default()
+    };
+    let mut outcome = Outcome {
+        role: Role::Primary,
+        sent: Sent::Whole,
+        replied: Replied::Nothing,
+        end: Ending::Answered,
+        summary: &summary,
+    };
+    let (verdict, _) = stage.session.observe(&forward, Said::Prepare(&statement), &outcome);
+    assert_eq!(verdict, Verdict::Hold);
+    assert!(stage.session.holds().has(Hold::Prepared));
+    let plan = stage.session.plan_command(&Command::Execute { id: 4, body: b"" }, false);
+    assert_eq!(plan, Plan::Refuse(Refusal::UnknownStatement));
+    assert_eq!(stage.session.plan_command(&Command::CloseStatement(4), false), Plan::Ignore);
+    let close = Command::CloseStatement(3);
+    let Plan::Forward(forward) = stage.session.plan_command(&close, false) else { panic!() };
+    assert_eq!(forward.expect, Expect::Nothing);
+    let nothing = Summary::default();
+    outcome.summary = &nothing;
+    let (verdict, _) = stage.session.observe(&forward, Said::Command(&close), &outcome);
+    assert_eq!(verdict, Verdict::Release);
+    assert!(!stage.session.holds().has(Hold::Prepared));
+}
+
+#[test]
+fn reads_stay_on_the_replica_that_served_the_last_one() {
+    let mut stage = Stage::new();
+    stage.session.served_by(ServerId(5));
+    let statement = stage.classifier.classify(&mut stage.shapes, b"SELECT 1", Mode::default());
+    let Plan::Forward(forward) = stage.session.plan(&statement, SPLIT, &stage.freshness) else {
+        panic!()
+    };
+    assert_eq!(forward.want.sticky, Some(ServerId(5)));
+}
