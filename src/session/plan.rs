@@ -64,7 +64,7 @@ pub struct Needs {
     pub any_database: bool,
     /// Nobody has used it since its last reset.
     pub clean: bool,
-    /// It may read LAST_INSERT_ID().
+    /// It may read LAST_INSERT_ID(), or change it.
     pub insert_id: bool,
     /// It is several statements, and the client said that it would send such.
     pub multi_statements: bool,
@@ -280,7 +280,8 @@ impl Session {
                 clean: !held
                     && (it.effects.has(Effects::USER_VARIABLE)
                         || (diagnostics && self.last.is_none())),
-                insert_id: diagnostics || it.effects.has(Effects::CALLS_UNKNOWN),
+                // A write may leave the id as it was, or make a new one: it has to be there first.
+                insert_id: diagnostics || kind != Kind::Read,
                 multi_statements: it.statements > 1 && self.multi_statements,
             },
             expect: Expect::Query,
@@ -374,6 +375,7 @@ impl Session {
             held,
             needs: Needs {
                 any_database: matches!(command, Command::InitDb(_) | Command::Statistics),
+                insert_id: matches!(command, Command::Prepare(_)),
                 ..Needs::default()
             },
             expect,

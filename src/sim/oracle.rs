@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::store::{Place, Store};
 
 /// Events that are kept.
-const EVENTS_KEPT: usize = 120;
+const EVENTS_KEPT: usize = 20_000;
 
 /// Sees everything.
 pub(super) struct Oracle {

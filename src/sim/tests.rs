@@ -9,8 +9,10 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn every_promise_holds_in_every_world() {
     if let Some(seed) = number("SIM_SEED") {
-        let report = run(seed).unwrap_or_else(|failure| panic!("{failure}"));
-        println!("{report:?}");
+        match run(seed) {
+            Ok(report) => println!("{report:?}"),
+            Err(failure) => panic!("{}\nseed {seed}: {}", failure.events.join("\n"), failure.why),
+        }
         return;
     }
     let kit = Kit::new().unwrap();

@@ -48,7 +48,7 @@ pub struct Report {
 
 /// A promise was broken.
 #[derive(Debug, thiserror::Error)]
-#[error("seed {seed}: {why}\n{}\nseed {seed}: {why}", events.join("\n"))]
+#[error("seed {seed}: {why}\n{}", last_of(events))]
 pub struct Failure {
     /// Runs it again.
     pub seed: u64,
@@ -56,6 +56,13 @@ pub struct Failure {
     pub why: String,
     /// What happened last.
     pub events: Vec<String>,
+}
+
+/// Events that a failure shows.
+const EVENTS_SHOWN: usize = 60;
+
+fn last_of(events: &[String]) -> String {
+    events.get(events.len().saturating_sub(EVENTS_SHOWN)..).unwrap_or_default().join("\n")
 }
 
 /// What runs can share, because it takes long to make and changes nothing.

@@ -209,12 +209,12 @@ impl Visit {
             Err(_) => return self.failed("no answer"),
         };
         self.oracle.count(|counts| counts.commands += 1);
-        let shown: Vec<_> = answer.rows.iter().take(1).collect();
+        let first = answer.rows.first().and_then(|row| row.first());
         let end = match &answer.summary.end {
             Some(End::Err { code, message, .. }) => {
                 format!("{code} {}", String::from_utf8_lossy(message))
             }
-            other => format!("{other:?} {shown:?}"),
+            other => format!("{other:?} {first:?}"),
         };
         self.oracle.note(&format!("c{} hears {end}", self.number));
         Ok(answer)
