@@ -319,6 +319,17 @@ impl Fleet {
         Ok(())
     }
 
+    /// An account has logged in without a proof, because it is listed. The first one shows us the
+    /// primary's values, without which no text is understood, and lets us look for replicas.
+    pub async fn acquaint(&self, credentials: &Arc<Credentials>) {
+        if self.baseline().is_some() && self.watcher().is_some() {
+            return;
+        }
+        if let Err(error) = self.prove(Arc::clone(credentials)).await {
+            tracing::warn!(%error, "a listed account cannot log in at the primary");
+        }
+    }
+
     /// Whether the account may use a schema: what COM_INIT_DB says.
     pub async fn check_database(
         &self,
