@@ -93,3 +93,6 @@ pub mod app;
 
 #[cfg(feature = "io")]
 pub mod cli;
+
+#[cfg(test)]
+mod tidy;
