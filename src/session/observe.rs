@@ -4,7 +4,7 @@
 //! by how much was sent, how much was answered, and what the statement was. Not the routing
 //! (`plan`).
 
-use crate::cluster::{Role, ServerId, Want};
+use crate::cluster::{Role, ServerId};
 use crate::position::{self, Position};
 use crate::session::Session;
 use crate::session::hold::{Hold, Holds};
@@ -205,7 +205,7 @@ impl Session {
         }
         self.connection_gone(outcome.role);
         let verdict = match told {
-            Told::RunAgain => Verdict::Retry(self.again(it, Reason::ReplicaLost, outcome.role)),
+            Told::RunAgain => Verdict::Retry(it.again(Reason::ReplicaLost, outcome.role)),
             Told::Error(_) if outcome.end == Ending::Malformed => {
                 Verdict::Fail(Refusal::ServerMalformed)
             }
@@ -256,30 +256,19 @@ impl Session {
     fn second_thought(&self, it: &Forward, code: u16, role: Role) -> Option<Forward> {
         if LEAVING.contains(&code) {
             let alive = it.retry != Retry::Never && !self.holds.is_hard();
-            return alive.then(|| self.again(it, Reason::ReplicaLost, role));
+            return alive.then(|| it.again(Reason::ReplicaLost, role));
         }
         if role == Role::Reader && !OWN_LIMITS.contains(&code) && !it.held {
             // A replica that lacks a table, a column, a function or a right is no reason for the
             // client to see an error that the primary would not give.
-            return Some(self.again(it, Reason::Misrouted, Role::Reader));
+            return Some(it.again(Reason::Misrouted, Role::Reader));
         }
         None
     }
 
-    /// The forward of a second try. A replica's refusal sends it to the primary.
-    fn again(&self, it: &Forward, why: Reason, from: Role) -> Forward {
-        let lost = why == Reason::ReplicaLost;
-        let role = if lost && from == Role::Reader { Role::Reader } else { Role::Primary };
-        Forward {
-            want: Want { role, sticky: None, ..it.want },
-            why: if from == Role::Reader { why } else { it.why },
-            ..*it
-        }
-    }
-
     /// The same statement on the primary: the replica could not be brought to the session's state.
     pub fn to_primary(&self, it: &Forward) -> Forward {
-        self.again(it, Reason::Misrouted, Role::Reader)
+        it.again(Reason::Misrouted, Role::Reader)
     }
 
     /// Trackers and flags of a whole reply.

@@ -57,6 +57,20 @@ pub struct Forward {
     pub why: Reason,
 }
 
+impl Forward {
+    /// The same on a second try. A replica's refusal sends it to the primary; a lost replica, to
+    /// another.
+    pub(super) fn again(&self, why: Reason, from: Role) -> Self {
+        let lost = why == Reason::ReplicaLost;
+        let role = if lost && from == Role::Reader { Role::Reader } else { Role::Primary };
+        Self {
+            want: Want { role, sticky: None, ..self.want },
+            why: if from == Role::Reader { why } else { self.why },
+            ..*self
+        }
+    }
+}
+
 /// What a statement asks of its connection beyond the session's values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
