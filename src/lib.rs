@@ -91,5 +91,11 @@ pub mod admin;
 #[cfg(feature = "io")]
 pub mod app;
 
+#[cfg(all(feature = "io", any(test, feature = "sim")))]
+pub mod sim;
+
 #[cfg(feature = "io")]
 pub mod cli;
+
+#[cfg(test)]
+mod tidy;

@@ -20,6 +20,8 @@ use crate::session::plan::{Forward, Reason};
 use crate::session::refusal::Refusal;
 use crate::wire::capability::Capabilities;
 
+/// What a server says to a password that is no longer right.
+const ACCESS_DENIED: u16 = 1045;
 /// Between two looks whether a lost primary is back.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -80,6 +82,7 @@ impl Conversation {
             return Ok(Err(LeaseRefused::Ours(Refusal::StateLost)));
         }
         let deadline = self.lease_deadline();
+        let mut failed_readers = 0;
         loop {
             let Ok(choice) = self.house.fleet.pick(&it.want) else {
                 if !self.wait_for_primary(deadline).await? {
@@ -94,16 +97,29 @@ impl Conversation {
                 self.count_route(it, choice);
                 return Ok(Ok((kept, role)));
             }
-            match self.lease_of(it, choice, deadline).await {
+            match self.lease_of(choice, deadline).await {
                 Ok(lease) => {
                     self.count_route(it, choice);
                     return Ok(Ok((lease, role)));
                 }
                 Err(LeaseError::Busy) => return Ok(Err(LeaseRefused::Ours(Refusal::PoolBusy))),
-                Err(LeaseError::Open(_)) if role == Role::Reader => {
+                Err(LeaseError::Open(_)) if role == Role::Reader && failed_readers == 0 => {
+                    failed_readers += 1;
                     it.want = it.want.avoiding(choice.server);
                 }
-                Err(LeaseError::Open(OpenError::Dial(DialError::Refused(refused)))) => {
+                // Readers that refuse an account are healthy: they would be chosen in turns.
+                Err(LeaseError::Open(_)) if role == Role::Reader => {
+                    *it = self.session.to_primary(it);
+                }
+                Err(LeaseError::Open(OpenError::Dial(DialError::Refused(refused))))
+                    if !is_for_now(refused.code) || Instant::now() >= deadline =>
+                {
+                    if refused.code == ACCESS_DENIED
+                        && let Some(door) = &*self.house.door.load()
+                    {
+                        // The password was changed: it has to be proved anew.
+                        door.book.forget(&self.credentials.user);
+                    }
                     return Ok(Err(LeaseRefused::Servers(refused)));
                 }
                 Err(LeaseError::Open(_)) => {
@@ -127,8 +143,13 @@ impl Conversation {
             kept.give_back(self.session.id);
         }
         if it.want.role == Role::Primary
-            && let Some(kept) = self.leases.primary.take()
+            && let Some(mut kept) = self.leases.primary.take()
         {
+            if !self.session.holds().is_hard() && kept.stream.is_readable_now() {
+                // It died while it was kept for no more than an insert id.
+                self.session.give_up_softly();
+                return None;
+            }
             self.house.routed(Some(Role::Primary), it.why);
             return Some((kept, Role::Primary));
         }
@@ -151,12 +172,7 @@ impl Conversation {
         self.house.routed(Some(role), it.why);
     }
 
-    async fn lease_of(
-        &self,
-        it: &Forward,
-        choice: Choice,
-        deadline: Instant,
-    ) -> Result<Lease, LeaseError> {
+    async fn lease_of(&self, choice: Choice, deadline: Instant) -> Result<Lease, LeaseError> {
         let role = role_of(choice);
         let request = Request {
             server: choice.server,
@@ -169,7 +185,6 @@ impl Conversation {
             last: self.leases.last(role, choice.server),
             deadline,
         };
-        let _ = it;
         self.house.fleet.lease(&request).await
     }
 
@@ -241,6 +256,12 @@ impl Conversation {
             self.house.fleet.disown(server, place, self.session.id);
         }
     }
+}
+
+/// Refusals of a login that a moment later may be none: too many connections, of all or of this
+/// account, or a server that shuts down.
+fn is_for_now(code: u16) -> bool {
+    matches!(code, 1040 | 1053 | 1203 | 1226)
 }
 
 fn role_of(choice: Choice) -> Role {

@@ -62,7 +62,9 @@ pub struct Moved {
 }
 
 impl Moved {
-    const fn new() -> Self {
+    /// Nothing was sent yet.
+    #[must_use]
+    pub const fn nothing() -> Self {
         Self {
             sent: Sent::Nothing,
             replied: Replied::Nothing,
@@ -94,15 +96,13 @@ pub struct Exchange<'a> {
 
 impl Exchange<'_> {
     /// Runs it to its end, or to where it broke.
-    pub async fn run(mut self, message: &mut Message<'_>) -> Moved {
-        let mut moved = Moved::new();
+    pub async fn run(mut self, message: &mut Message<'_>, moved: &mut Moved) {
         self.buffers.inbound.clear();
         self.buffers.out.clear();
-        let done = self.steps(message, &mut moved).await;
+        let done = self.steps(message, moved).await;
         if let Err(Broken::Client) = done {
             moved.client_lost = true;
         }
-        moved
     }
 
     async fn steps(&mut self, message: &mut Message<'_>, moved: &mut Moved) -> Result<(), Broken> {

@@ -26,7 +26,7 @@ use crate::metrics::{Lap, Sampler, Stopwatch};
 use crate::secret::Credentials;
 use crate::session::Session;
 use crate::session::answer::Local;
-use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Verdict, is_misroute};
+use crate::session::observe::{Outcome, Replied, Said, Verdict, is_misroute};
 use crate::session::plan::{Forward, Kind, Plan, Reason};
 use crate::session::refusal::Refusal;
 use crate::sql::{Classifier, Statement};
@@ -297,15 +297,22 @@ impl Conversation {
         } else {
             match self.put_steps(it, lease, &mut buffers.flight).await {
                 Ok(steps) => steps,
-                Err(()) => return Moved::UNSENT,
+                Err(()) => return Moved::nothing(),
             }
         };
+        if lease.stream.is_readable_now() {
+            // It said good-bye while nobody listened: nothing was sent, nothing happened.
+            return Moved::nothing();
+        }
         let shape = Shape { backend: lease.capabilities, client: self.capabilities };
         self.walker.reset(it.expect, shape);
         self.walker.assume_status(self.session.status());
         let is_read = it.kind == Kind::Read;
+        let lease_is_reader = lease.is_reader;
         self.in_flight = !is_read;
-        let moved = Exchange {
+        let mut moved = Moved::nothing();
+        let pool = Arc::clone(lease.pool());
+        let exchange = Exchange {
             client: &mut self.client,
             server: &mut *lease,
             buffers,
@@ -314,8 +321,18 @@ impl Conversation {
             pipelined: is_read,
             answers: it.expect != Expect::Nothing,
         }
-        .run(message)
-        .await;
+        .run(message, &mut moved);
+        if lease_is_reader {
+            // A replica that hangs is given up by its probes; its connection is not used again,
+            // so nothing is lost by leaving the exchange where it is.
+            tokio::select! {
+                biased;
+                () = exchange => {}
+                () = pool.given_up() => {}
+            }
+        } else {
+            exchange.await;
+        }
         self.in_flight = false;
         if moved.setup_refused.is_none() {
             let wanted = self.wanted(it, lease);
@@ -421,17 +438,6 @@ impl Conversation {
 pub(super) enum LeaseRefused {
     Ours(Refusal),
     Servers(ErrPacket),
-}
-
-impl Moved {
-    /// No connection could be had: nothing was sent.
-    const UNSENT: Self = Self {
-        sent: Sent::Nothing,
-        replied: Replied::Nothing,
-        end: Ending::Lost,
-        setup_refused: None,
-        client_lost: false,
-    };
 }
 
 impl Drop for Conversation {

@@ -4,11 +4,11 @@
 //! by how much was sent, how much was answered, and what the statement was. Not the routing
 //! (`plan`).
 
-use crate::cluster::{Role, ServerId, Want};
+use crate::cluster::{Role, ServerId};
 use crate::position::{self, Position};
 use crate::session::Session;
 use crate::session::hold::{Hold, Holds};
-use crate::session::plan::{Forward, Kind, Reason, Retry, is_known_setting};
+use crate::session::plan::{Forward, Kind, Reason, Retry, holds_of, is_known_setting, kind_of};
 use crate::session::refusal::Refusal;
 use crate::session::variable::{Values, names_collation};
 use crate::sql::{Effects, Flavour, Statement, Verb};
@@ -109,6 +109,11 @@ impl Dirty {
         }
     }
 
+    /// The same without a position; what was noted stays noted.
+    fn copy(&self) -> Write {
+        Write { schemas: (!self.everything).then(|| self.schemas.clone()), position: None }
+    }
+
     fn take(&mut self, position: Option<Position>) -> Write {
         let it = std::mem::take(self);
         Write { schemas: (!it.everything).then_some(it.schemas), position }
@@ -200,7 +205,7 @@ impl Session {
         }
         self.connection_gone(outcome.role);
         let verdict = match told {
-            Told::RunAgain => Verdict::Retry(self.again(it, Reason::ReplicaLost, outcome.role)),
+            Told::RunAgain => Verdict::Retry(it.again(Reason::ReplicaLost, outcome.role)),
             Told::Error(_) if outcome.end == Ending::Malformed => {
                 Verdict::Fail(Refusal::ServerMalformed)
             }
@@ -251,30 +256,19 @@ impl Session {
     fn second_thought(&self, it: &Forward, code: u16, role: Role) -> Option<Forward> {
         if LEAVING.contains(&code) {
             let alive = it.retry != Retry::Never && !self.holds.is_hard();
-            return alive.then(|| self.again(it, Reason::ReplicaLost, role));
+            return alive.then(|| it.again(Reason::ReplicaLost, role));
         }
         if role == Role::Reader && !OWN_LIMITS.contains(&code) && !it.held {
             // A replica that lacks a table, a column, a function or a right is no reason for the
             // client to see an error that the primary would not give.
-            return Some(self.again(it, Reason::Misrouted, Role::Reader));
+            return Some(it.again(Reason::Misrouted, Role::Reader));
         }
         None
     }
 
-    /// The forward of a second try. A replica's refusal sends it to the primary.
-    fn again(&self, it: &Forward, why: Reason, from: Role) -> Forward {
-        let lost = why == Reason::ReplicaLost;
-        let role = if lost && from == Role::Reader { Role::Reader } else { Role::Primary };
-        Forward {
-            want: Want { role, sticky: None, ..it.want },
-            why: if from == Role::Reader { why } else { it.why },
-            ..*it
-        }
-    }
-
     /// The same statement on the primary: the replica could not be brought to the session's state.
     pub fn to_primary(&self, it: &Forward) -> Forward {
-        self.again(it, Reason::Misrouted, Role::Reader)
+        it.again(Reason::Misrouted, Role::Reader)
     }
 
     /// Trackers and flags of a whole reply.
@@ -333,14 +327,20 @@ impl Session {
             }
             Said::Prepare(statement) => {
                 if !failed {
-                    let is_read = statement.proof == crate::sql::Proof::Read;
-                    self.prepared.add(summary.statement_id, is_read);
+                    self.prepared.add(summary.statement_id, kind_of(statement, true));
+                    for hold in holds_of(statement).iter().filter(|it| *it != Hold::Transaction) {
+                        holds.add(hold);
+                    }
                 }
                 holds.set(Hold::Prepared, !self.prepared.is_empty());
             }
-            Said::Command(command) => self.holds_of_command(command, failed, &mut holds),
+            Said::Command(command) => self.holds_of_command(command, summary, &mut holds),
         }
         self.holds = holds;
+        if it.needs.insert_id && holds.has(Hold::InsertId) {
+            // It is on the connection that is kept, or there is a newer one.
+            self.insert_id = None;
+        }
         if holds.is_empty() { Verdict::Release } else { Verdict::Hold }
     }
 
@@ -356,8 +356,20 @@ impl Session {
         holds.set(Hold::AutocommitOff, !status.has(Status::AUTOCOMMIT));
     }
 
-    fn holds_of_command(&mut self, command: &Command<'_>, failed: bool, holds: &mut Holds) {
+    fn holds_of_command(&mut self, command: &Command<'_>, summary: &Summary, holds: &mut Holds) {
+        let failed = matches!(summary.end, Some(End::Err { .. }));
         match command {
+            Command::Execute { id, .. } => {
+                self.last = Some(Role::Primary);
+                self.reader_kept = false;
+                if !self.prepared.is_read(*id) {
+                    holds.add(Hold::InsertId);
+                }
+                if summary.tracked.iter().any(|it| matches!(it, Tracked::StateChanged)) {
+                    holds.add(Hold::UnexplainedState);
+                }
+                holds.set(Hold::Diagnostics, summary.warnings > 0 || failed);
+            }
             Command::CloseStatement(id) => {
                 self.prepared.remove(*id);
                 holds.set(Hold::Prepared, !self.prepared.is_empty());
@@ -389,14 +401,19 @@ impl Session {
         }
         let failed = matches!(summary.end, Some(End::Err { .. }));
         self.soil(it, said);
+        let open = self.holds.has(Hold::Transaction) || self.status.has(Status::IN_TRANS);
         if let Some(position) = gtid_of(summary, self.mode.flavour) {
+            // A commit of what was not seen to be written: it can be anything.
+            self.dirty.everything |= self.dirty.is_empty();
             return Some(self.dirty.take(Some(position)));
         }
-        if self.holds.has(Hold::Transaction) && it.kind != Kind::Commit && !failed {
-            // Nobody sees it before COMMIT.
-            return None;
+        if open && failed {
+            // The transaction may go on and commit what it wrote before; what the failed statement
+            // wrote into a table without transactions is there already.
+            return Some(self.dirty.copy());
         }
-        if self.status.has(Status::IN_TRANS) && !failed {
+        if open && (it.kind != Kind::Commit || self.status.has(Status::IN_TRANS)) {
+            // Nobody sees it before COMMIT.
             return None;
         }
         let nothing = match said {
