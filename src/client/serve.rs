@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::backend::pool::Lease;
-use crate::backend::setup::{Steps, Wanted, note_steps, put_steps};
+use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
 use crate::client::accept::Peer;
 use crate::client::house::House;
 use crate::client::lease::Leases;
@@ -54,6 +54,8 @@ pub struct Conversation {
     pub(super) peer: Arc<Peer>,
     pub(super) walker: Walker,
     sampler: Sampler,
+    /// The number of the answer's first packet: 1, or more after a command of several chunks.
+    pub(super) begins: u8,
     /// A statement that is not proved a read is on its way: an ERR must follow, whatever happens.
     in_flight: bool,
 }
@@ -89,6 +91,7 @@ impl Conversation {
             leases: Leases::default(),
             peer,
             walker: Walker::new(Expect::Simple, nothing),
+            begins: 1,
             in_flight: false,
         }
     }
@@ -97,6 +100,7 @@ impl Conversation {
     pub async fn serve(mut self) {
         while let Some(Inbound { slab, len, rest }) = self.next_command().await {
             let bytes = slab.get(..len).unwrap_or_default();
+            self.begins = 1;
             let next = self.answer_one(&mut Message { bytes, rest }).await;
             if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
                 self.unread.extend_from_slice(tail);
@@ -193,7 +197,7 @@ impl Conversation {
     async fn answer(&mut self, local: Local) -> io::Result<()> {
         self.house.routed(None, Reason::Local);
         let mut out = slab::borrow();
-        self.session.answer(local, self.capabilities, 1, &mut out);
+        self.session.answer(local, self.capabilities, self.begins, &mut out);
         let written = write_out(&mut self.client, &out).await;
         slab::give_back(out);
         written
@@ -202,7 +206,7 @@ impl Conversation {
     pub(super) async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
         self.house.failed(refusal);
         let mut out = Vec::new();
-        refusal.write(&mut out, 1);
+        refusal.write(&mut out, self.begins);
         write_out(&mut self.client, &out).await
     }
 
@@ -229,7 +233,7 @@ impl Conversation {
                 Err(LeaseRefused::Servers(refused)) => {
                     self.drain(message).await?;
                     let mut out = Vec::new();
-                    refused.write(&mut out, 1);
+                    refused.write(&mut out, self.begins);
                     return write_out(&mut self.client, &out).await;
                 }
             }
@@ -255,7 +259,7 @@ impl Conversation {
             self.house.metrics.timings.observe(target_of(Some(role)), watch);
         }
         if let Some(refused) = moved.setup_refused {
-            return self.setup_failed(it, lease, role, refused).await;
+            return self.setup_failed(it, (lease, role), refused, message).await;
         }
         if moved.client_lost {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -279,6 +283,10 @@ impl Conversation {
             self.house.fleet.record(write);
         }
         lease.residue |= it.soils;
+        if matches!(verdict, Verdict::Fail(_)) {
+            // What was never sent is no next command.
+            self.drain(message).await?;
+        }
         self.conclude(it, (lease, role), verdict, moved.replied, &buffers.out).await
     }
 
@@ -293,7 +301,7 @@ impl Conversation {
     ) -> Moved {
         buffers.flight.clear();
         let steps = if it.held {
-            Steps::default()
+            put_held_steps(&mut buffers.flight, lease, it.needs)
         } else {
             match self.put_steps(it, lease, &mut buffers.flight).await {
                 Ok(steps) => steps,
@@ -318,8 +326,9 @@ impl Conversation {
             buffers,
             walker: &mut self.walker,
             setup_replies: steps.replies,
-            pipelined: is_read,
+            pipelined: is_read && message.rest.is_none(),
             answers: it.expect != Expect::Nothing,
+            begins: &mut self.begins,
         }
         .run(message, &mut moved);
         if lease_is_reader {
@@ -337,6 +346,9 @@ impl Conversation {
         if moved.setup_refused.is_none() {
             let wanted = self.wanted(it, lease);
             note_steps(lease, &wanted, steps);
+            if let Said::Command(Command::SetOption(option)) = said {
+                lease.multi_statements = *option == 0;
+            }
             lease.own(self.session.id);
             lease.clean = false;
             let named = matches!(said, Said::Command(Command::InitDb(_)));
@@ -378,9 +390,9 @@ impl Conversation {
     async fn setup_failed(
         &mut self,
         it: &mut Forward,
-        lease: Lease,
-        role: Role,
+        (lease, role): (Lease, Role),
         refused: ErrPacket,
+        message: &mut Message<'_>,
     ) -> io::Result<bool> {
         drop(lease);
         if role == Role::Reader {
@@ -388,8 +400,9 @@ impl Conversation {
             self.house.retried(it.why);
             return Ok(true);
         }
+        self.drain(message).await?;
         let mut out = Vec::new();
-        refused.write(&mut out, 1);
+        refused.write(&mut out, self.begins);
         write_out(&mut self.client, &out).await?;
         Ok(false)
     }
@@ -420,7 +433,7 @@ impl Conversation {
             Verdict::Fail(refusal) => {
                 self.lost(lease, it.why);
                 self.house.failed(refusal);
-                let sequence = if replied == Replied::Nothing { 1 } else { self.walker.sequence() };
+                let sequence = if replied == Replied::Nothing { self.begins } else { self.walker.sequence() };
                 let mut err = Vec::new();
                 refusal.write(&mut err, sequence);
                 write_out(&mut self.client, &err).await?;
@@ -446,7 +459,7 @@ impl Drop for Conversation {
             // A panic or a cancelled task: the client must not see a closed socket (2006), or
             // wpdb would run a write again.
             let mut out = Vec::new();
-            Refusal::Bug.write(&mut out, 1);
+            Refusal::Bug.write(&mut out, self.begins);
             self.house.failed(Refusal::Bug);
             self.client.try_write_all(&out);
         }
