@@ -10,7 +10,7 @@ mod skim;
 
 use xxhash_rust::xxh3;
 
-use super::token::{Gap, Kind, Lexer, Token};
+use super::token::{DIGIT, Gap, HIGH, Kind, Lexer, Token, WORD, class};
 use super::{Hint, Mode};
 
 /// Two keyed hashes of one shape. The second is compared on a hit.
@@ -231,13 +231,24 @@ impl<'a, 'o> Writer<'a, 'o> {
             // tell a list that was folded before them from one that was not.
             let odd = folded || token.gap == Gap::Comment;
             self.out.extend_from_slice(if odd { b"/**/ " } else { b" " });
+            self.written = token.start;
         } else {
             self.gap(token);
-            self.copy_to(token.start);
         }
-        self.written = token.end;
         let zero = self.after_limit && self.text.get(token.start..token.end) == Some(b"0");
-        self.out.extend_from_slice(placeholder(token.kind, zero));
+        self.write_literal(token.start, token.end, placeholder(token.kind, zero));
+    }
+
+    #[inline]
+    fn write_literal(&mut self, start: usize, end: usize, placeholder: &[u8]) {
+        self.copy_to(start);
+        let touches = |byte: &u8| class(*byte) & (WORD | DIGIT | HIGH) != 0;
+        if self.text.get(start) == Some(&b'"') && self.out.last().is_some_and(touches) {
+            // The shape's strings have single quotes: n"x" is a name and a string, n'x' is one.
+            self.out.push(b' ');
+        }
+        self.out.extend_from_slice(placeholder);
+        self.written = end;
         self.after_literal = true;
     }
 
@@ -286,7 +297,7 @@ fn is_in(word: &[u8]) -> bool {
 }
 
 /// LIMIT, or OFFSET in a LIMIT: a number follows whose being zero matters.
-#[inline(always)]
+#[inline]
 fn is_limit(word: &[u8], after_limit: bool) -> bool {
     match word.len() {
         5 => word.eq_ignore_ascii_case(b"LIMIT"),

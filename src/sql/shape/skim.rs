@@ -11,17 +11,13 @@ use super::{List, Writer, is_in, is_limit, placeholder};
 impl Writer<'_, '_> {
     pub(super) fn skim(&mut self, lexer: &mut Lexer<'_>) {
         let (plain, mut after_name) = lexer.state();
-        let mut after_in = match self.list {
-            List::Outside => false,
-            List::AfterIn => true,
-            _ => return,
-        };
-        if !plain || self.statement_start || self.verbatim {
+        let mut after_in = self.list == List::AfterIn;
+        let open = !after_in && self.list != List::Outside;
+        if !plain || open || self.statement_start || self.verbatim {
             return;
         }
         let text = self.text;
         let quotes = Quotes::of(lexer);
-        let class_at = |at: usize| text.get(at).map_or(0, |byte| class(*byte));
         let mut at = lexer.position();
         while let Some(byte) = text.get(at).copied() {
             match class(byte) {
@@ -32,67 +28,83 @@ impl Writer<'_, '_> {
                     self.after_limit = is_limit(word, self.after_limit);
                     self.after_literal = false;
                     after_name = true;
-                    if text.get(at) == Some(&b' ') && class_at(at + 1) == WORD {
-                        at += 1;
+                    // What most often follows a word is worth a branch of its own.
+                    match text.get(at..) {
+                        Some([b' ', next, ..]) if class(*next) & (WORD | SIMPLE) != 0 => at += 1,
+                        Some([b'.', next, ..]) if class(*next) == WORD => {
+                            at += 1;
+                            self.after_limit = false;
+                        }
+                        _ => {}
                     }
                 }
-                BLANK if byte == b' ' && class_at(at + 1) & !BLANK != 0 => at += 1,
                 BLANK => {
                     let Some(next) = self.blanks(at) else { break };
                     at = next;
                 }
-                SIMPLE if after_in && byte == b'(' => {
-                    after_in = false;
-                    at = self.list_at(at + 1, &quotes);
-                    after_name = false;
-                    break;
-                }
                 SIMPLE => {
+                    after_name = false;
+                    if after_in && byte == b'(' {
+                        after_in = false;
+                        at = self.list_at(at + 1, &quotes);
+                        break;
+                    }
                     at += 1;
                     after_in = false;
                     self.after_limit &= byte == b',';
                     self.after_literal = false;
-                    after_name = false;
+                    match text.get(at..) {
+                        Some([b' ', next, ..]) if class(*next) & !BLANK != 0 => at += 1,
+                        _ => {}
+                    }
                 }
-                0 if byte == b'.' && class_at(at + 1) == WORD => {
-                    at += 1;
-                    after_in = false;
-                    self.after_limit = false;
-                    self.after_literal = false;
-                    after_name = false;
-                }
-                QUOTE if quotes.names(byte) => {
-                    let Some(end) = quotes.end(text, at) else { break };
+                _ => {
+                    let Some((end, name)) = self.rarer(at, byte, &quotes) else { break };
                     at = end;
                     after_in = false;
-                    self.after_limit = false;
-                    self.after_literal = false;
-                    after_name = true;
+                    after_name = name;
                 }
-                QUOTE | DIGIT if !self.after_literal => {
-                    let Some((kind, end)) = quotes.literal(text, at) else { break };
-                    self.copy_to(at);
-                    let zero = self.after_limit && end == at + 1 && byte == b'0';
-                    self.out.extend_from_slice(placeholder(kind, zero));
-                    self.written = end;
-                    at = end;
-                    after_in = false;
-                    self.after_literal = true;
-                    after_name = false;
-                }
-                _ => break,
             }
         }
-        if matches!(self.list, List::Outside | List::AfterIn) {
+        if !matches!(self.list, List::Open | List::Member { .. }) {
             self.list = if after_in { List::AfterIn } else { List::Outside };
         }
         lexer.resume(at, after_name);
     }
 
+    /// A dot before a name, a quoted name or a plain literal: where it ends, and whether it names.
+    #[inline]
+    fn rarer(&mut self, at: usize, byte: u8, quotes: &Quotes) -> Option<(usize, bool)> {
+        let text = self.text;
+        if class(byte) & (QUOTE | DIGIT) != 0 && !quotes.names(byte) {
+            if self.after_literal {
+                return None;
+            }
+            let (kind, end) = quotes.literal(text, at)?;
+            let zero = self.after_limit && end == at + 1 && byte == b'0';
+            self.write_literal(at, end, placeholder(kind, zero));
+            return Some((end, false));
+        }
+        let named = quotes.names(byte);
+        let end = match named {
+            true => quotes.end(text, at)?,
+            false if byte == b'.' && class(*text.get(at + 1)?) == WORD => at + 1,
+            false => return None,
+        };
+        self.after_limit = false;
+        self.after_literal = false;
+        Some((end, named))
+    }
+
     /// Blanks become one. Not before a comment, nor between two literals, nor at the text's end.
-    #[cold]
+    #[inline]
     fn blanks(&mut self, at: usize) -> Option<usize> {
         let rest = self.text.get(at..)?;
+        if let [b' ', next, ..] = rest
+            && class(*next) & !BLANK != 0
+        {
+            return Some(at + 1);
+        }
         let blanks = rest.iter().take_while(|byte| class(**byte) == BLANK).count();
         let next = class(*rest.get(blanks)?);
         let literal = next & (QUOTE | DIGIT) != 0 || rest.get(blanks + 1) == Some(&b'\'');
@@ -114,9 +126,7 @@ impl Writer<'_, '_> {
         self.after_literal = false;
         let start = open + usize::from(text.get(open) == Some(&b' '));
         let Some((kind, mut end)) = quotes.literal(text, start) else { return open };
-        self.copy_to(start);
-        self.out.extend_from_slice(placeholder(kind, false));
-        self.after_literal = true;
+        self.write_literal(start, end, placeholder(kind, false));
         let mut folded = false;
         while let Some((next, next_end)) = next_member(text, end, quotes) {
             if next != kind {
