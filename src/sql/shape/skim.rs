@@ -196,7 +196,12 @@ impl Quotes {
         let mut at = at + 1;
         loop {
             let rest = text.get(at..)?;
-            at += rest.iter().position(|byte| *byte == quote || *byte == b'\\')?;
+            // Most strings are short, and then a call costs more than a look at each byte.
+            let near = rest.get(..32).unwrap_or(rest);
+            at += match near.iter().position(|byte| *byte == quote || *byte == b'\\') {
+                Some(offset) => offset,
+                None => memchr::memchr2(quote, b'\\', rest)?,
+            };
             let backslash = text.get(at) == Some(&b'\\');
             if backslash && !escapes {
                 at += 1;
