@@ -91,6 +91,9 @@ pub mod admin;
 #[cfg(feature = "io")]
 pub mod app;
 
+#[cfg(all(feature = "io", any(test, feature = "sim")))]
+pub mod sim;
+
 #[cfg(feature = "io")]
 pub mod cli;
 

@@ -98,7 +98,7 @@ impl Fleet {
         let fleet = Self {
             metrics,
             started: AtomicBool::new(false),
-            freshness: Freshness::new(std::time::Instant::now()),
+            freshness: Freshness::new(now()),
             snapshot: ArcSwap::default(),
             pools: ArcSwap::default(),
             account: ArcSwapOption::empty(),
@@ -204,8 +204,7 @@ impl Fleet {
                 Touched::Schemas(&names)
             }
         };
-        let at = std::time::Instant::now();
-        self.freshness.record(Written { touched, position: write.position, at });
+        self.freshness.record(Written { touched, position: write.position, at: now() });
         self.stir.notify_waiters();
     }
 
@@ -225,7 +224,7 @@ impl Fleet {
     /// read must have seen it. None: it has no GTIDs, and time must do.
     pub fn start(&self, position: Option<Position>) {
         let window = position.is_none().then_some(self.policy.window);
-        self.freshness.start(position, window, std::time::Instant::now());
+        self.freshness.start(position, window, now());
         self.started.store(true, Ordering::Release);
         self.stir.notify_waiters();
     }
@@ -240,7 +239,7 @@ impl Fleet {
     pub fn note(&self, id: ServerId, event: &Event) {
         let snapshot = self.snapshot.load();
         let Some(server) = snapshot.server(id) else { return };
-        let after = health::observe(&server.health, event, std::time::Instant::now());
+        let after = health::observe(&server.health, event, now());
         if after == server.health {
             return;
         }
@@ -326,6 +325,17 @@ impl Fleet {
         Ok(())
     }
 
+    /// An account has logged in without a proof, because it is listed. The first one shows us the
+    /// primary's values, without which no text is understood, and lets us look for replicas.
+    pub async fn acquaint(&self, credentials: &Arc<Credentials>) {
+        if self.baseline().is_some() && self.watcher().is_some() {
+            return;
+        }
+        if let Err(error) = self.prove(Arc::clone(credentials)).await {
+            tracing::warn!(%error, "a listed account cannot log in at the primary");
+        }
+    }
+
     /// Whether the account may use a schema: what COM_INIT_DB says.
     pub async fn check_database(
         &self,
@@ -401,6 +411,11 @@ impl Fleet {
         }
         Ok(baseline)
     }
+}
+
+/// Tokio's clock, so that a simulation may move it.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 fn no_primary(error: &OpenError) -> String {

@@ -203,7 +203,7 @@ async fn examine(
     match server.role {
         Role::Primary => fence(fleet, covers, position),
         Role::Reader => {
-            let now = std::time::Instant::now();
+            let now = Instant::now().into_std();
             fleet.freshness.advance(&server.live, position.as_ref(), now);
         }
     }

@@ -87,6 +87,7 @@ impl Conversation {
         house: Arc<House>,
         peer: Arc<crate::client::accept::Peer>,
     ) -> io::Result<Option<Self>> {
+        house.fleet.acquaint(&guest.credentials).await;
         let mut session = Session::new(id, fresh_mode(&house));
         if guest.capabilities.has(Capabilities::MULTI_STATEMENTS) {
             session.allow_multi_statements();
@@ -136,6 +137,7 @@ impl Conversation {
         self.unread = changed.unread;
         self.credentials = changed.credentials;
         self.account = self.house.fleet.account_of(&self.credentials);
+        self.house.fleet.acquaint(&self.credentials).await;
         let mut session = Session::new(self.session.id, fresh_mode(&self.house));
         if self.capabilities.has(Capabilities::MULTI_STATEMENTS) {
             session.allow_multi_statements();

@@ -82,6 +82,7 @@ impl Conversation {
             return Ok(Err(LeaseRefused::Ours(Refusal::StateLost)));
         }
         let deadline = self.lease_deadline();
+        let mut failed_readers = 0;
         loop {
             let Ok(choice) = self.house.fleet.pick(&it.want) else {
                 if !self.wait_for_primary(deadline).await? {
@@ -102,10 +103,17 @@ impl Conversation {
                     return Ok(Ok((lease, role)));
                 }
                 Err(LeaseError::Busy) => return Ok(Err(LeaseRefused::Ours(Refusal::PoolBusy))),
-                Err(LeaseError::Open(_)) if role == Role::Reader => {
+                Err(LeaseError::Open(_)) if role == Role::Reader && failed_readers == 0 => {
+                    failed_readers += 1;
                     it.want = it.want.avoiding(choice.server);
                 }
-                Err(LeaseError::Open(OpenError::Dial(DialError::Refused(refused)))) => {
+                // Readers that refuse an account are healthy: they would be chosen in turns.
+                Err(LeaseError::Open(_)) if role == Role::Reader => {
+                    *it = self.session.to_primary(it);
+                }
+                Err(LeaseError::Open(OpenError::Dial(DialError::Refused(refused))))
+                    if !is_for_now(refused.code) || Instant::now() >= deadline =>
+                {
                     if refused.code == ACCESS_DENIED
                         && let Some(door) = &*self.house.door.load()
                     {
@@ -248,6 +256,12 @@ impl Conversation {
             self.house.fleet.disown(server, place, self.session.id);
         }
     }
+}
+
+/// Refusals of a login that a moment later may be none: too many connections, of all or of this
+/// account, or a server that shuts down.
+fn is_for_now(code: u16) -> bool {
+    matches!(code, 1040 | 1053 | 1203 | 1226)
 }
 
 fn role_of(choice: Choice) -> Role {

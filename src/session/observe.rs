@@ -337,6 +337,10 @@ impl Session {
             Said::Command(command) => self.holds_of_command(command, summary, &mut holds),
         }
         self.holds = holds;
+        if it.needs.insert_id && holds.has(Hold::InsertId) {
+            // It is on the connection that is kept, or there is a newer one.
+            self.insert_id = None;
+        }
         if holds.is_empty() { Verdict::Release } else { Verdict::Hold }
     }
 

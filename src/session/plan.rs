@@ -80,7 +80,7 @@ pub struct Needs {
     pub clean: bool,
     /// It asks what the session's last statement left there: of no use on any other connection.
     pub own: bool,
-    /// It may read LAST_INSERT_ID().
+    /// It may read LAST_INSERT_ID(), or change it.
     pub insert_id: bool,
     /// It is several statements, and the client said that it would send such.
     pub multi_statements: bool,
@@ -298,7 +298,8 @@ impl Session {
                     && (it.effects.has(Effects::USER_VARIABLE)
                         || (diagnostics && self.last.is_none())),
                 own: diagnostics && !held,
-                insert_id: diagnostics || it.effects.has(Effects::CALLS_UNKNOWN),
+                // A write may leave the id as it was, or make a new one: it has to be there first.
+                insert_id: diagnostics || kind != Kind::Read,
                 multi_statements: it.statements > 1 && self.multi_statements,
             },
             expect: Expect::Query,
@@ -395,6 +396,7 @@ impl Session {
             held,
             needs: Needs {
                 any_database: matches!(command, Command::InitDb(_) | Command::Statistics),
+                insert_id: matches!(command, Command::Prepare(_)),
                 ..Needs::default()
             },
             expect,
