@@ -255,7 +255,8 @@ impl Visit {
         }
         let summary = walker.summary().clone();
         let is_rows = summary.end == Some(End::Rows);
-        let rows = if is_rows { self.rows(&whole).ok_or("rows make no sense")? } else { Vec::new() };
+        let rows =
+            if is_rows { self.rows(&whole).ok_or("rows make no sense")? } else { Vec::new() };
         Ok(Reply { summary, rows })
     }
 
