@@ -30,6 +30,8 @@ use crate::wire::auth::Digests as _;
 use crate::wire::err::Err as ErrPacket;
 
 const COM_INIT_DB: u8 = 2;
+/// Connections that may be lost while the primary's session values are read.
+const BASELINE_TRIES: u32 = 4;
 
 /// What an operator may say about the fleet.
 #[derive(Clone, Debug)]
@@ -306,28 +308,41 @@ impl Fleet {
 
     /// Proves a login at the primary. The connection that proves it becomes a pooled one.
     pub async fn prove(&self, credentials: Arc<Credentials>) -> Result<(), ErrPacket> {
-        let mut lease = self.lease_primary(&credentials, self.account_of(&credentials)).await?;
-        if self.ways.baseline.load().is_none() {
-            match self.read_baseline(&mut lease).await {
-                Ok(baseline) => self.ways.baseline.store(Some(Arc::new(baseline))),
+        let account = self.account_of(&credentials);
+        let mut tries = 0;
+        loop {
+            let mut lease = self.lease_primary(&credentials, account).await?;
+            match self.learn_baseline(&mut lease).await {
+                Ok(()) => lease.give_back(0),
+                // Without the values a session's own would be guessed: wait for them.
+                Err(QueryError::Lost(_)) if tries < BASELINE_TRIES => {
+                    tries += 1;
+                    continue;
+                }
+                Err(error @ QueryError::Lost(_)) => return Err(lost(error)),
                 Err(error) => tracing::warn!(%error, "cannot read the primary's session values"),
             }
+            self.account.store(Some(credentials));
+            self.stir.notify_waiters();
+            return Ok(());
         }
-        lease.give_back(0);
-        self.account.store(Some(credentials));
-        self.stir.notify_waiters();
+    }
+
+    async fn learn_baseline(&self, lease: &mut Lease) -> Result<(), QueryError> {
+        if self.baseline().is_none() {
+            let baseline = self.read_baseline(lease).await?;
+            self.ways.baseline.store(Some(Arc::new(baseline)));
+        }
         Ok(())
     }
 
     /// An account has logged in without a proof, because it is listed. The first one shows us the
     /// primary's values, without which no text is understood, and lets us look for replicas.
-    pub async fn acquaint(&self, credentials: &Arc<Credentials>) {
+    pub async fn acquaint(&self, credentials: &Arc<Credentials>) -> Result<(), ErrPacket> {
         if self.baseline().is_some() && self.watcher().is_some() {
-            return;
+            return Ok(());
         }
-        if let Err(error) = self.prove(Arc::clone(credentials)).await {
-            tracing::warn!(%error, "a listed account cannot log in at the primary");
-        }
+        self.prove(Arc::clone(credentials)).await
     }
 
     /// Whether the account may use a schema: what COM_INIT_DB says.

@@ -365,6 +365,12 @@ impl Conversation {
         role: Role,
         refused: ErrPacket,
     ) -> io::Result<bool> {
+        if let Some(again) = self.session.after_setup(it, refused.code, role) {
+            self.lost(lease, again.why);
+            self.house.retried(again.why);
+            *it = again;
+            return Ok(true);
+        }
         drop(lease);
         if role == Role::Reader {
             *it = self.session.to_primary(it);
