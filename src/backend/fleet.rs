@@ -23,15 +23,15 @@ use crate::freshness::{Freshness, Touched, Written};
 use crate::metrics::Metrics;
 use crate::position::Position;
 use crate::secret::{Credentials, Digest};
-use crate::session::observe::Write;
+use crate::session::observe::{Write, is_leaving};
 use crate::session::variable::BASELINE;
 use crate::sql::Flavour;
 use crate::wire::auth::Digests as _;
 use crate::wire::err::Err as ErrPacket;
 
 const COM_INIT_DB: u8 = 2;
-/// Connections that may be lost while the primary's session values are read.
-const BASELINE_TRIES: u32 = 4;
+/// Connections that may be lost while a login is looked into.
+const LOSSES_MAX: u32 = 4;
 
 /// What an operator may say about the fleet.
 #[derive(Clone, Debug)]
@@ -315,11 +315,11 @@ impl Fleet {
             match self.learn_baseline(&mut lease).await {
                 Ok(()) => lease.give_back(0),
                 // Without the values a session's own would be guessed: wait for them.
-                Err(QueryError::Lost(_)) if tries < BASELINE_TRIES => {
+                Err(error) if is_lost(&error) && tries < LOSSES_MAX => {
                     tries += 1;
                     continue;
                 }
-                Err(error @ QueryError::Lost(_)) => return Err(lost(error)),
+                Err(error) if is_lost(&error) => return Err(lost(error)),
                 Err(error) => tracing::warn!(%error, "cannot read the primary's session values"),
             }
             self.account.store(Some(credentials));
@@ -352,23 +352,15 @@ impl Fleet {
         account: u64,
         name: &[u8],
     ) -> Result<(), ErrPacket> {
-        let mut lease = self.lease_primary(credentials, account).await?;
-        let mut flight = Vec::new();
-        put_command(&mut flight, COM_INIT_DB, name);
-        let capabilities = lease.capabilities;
-        let mut answers =
-            Answers::to(&mut lease.stream, capabilities, &flight).await.map_err(lost)?;
-        match answers.ok().await {
-            Ok(()) => {
-                lease.values.database = Some(name.into());
-                lease.give_back(0);
-                Ok(())
+        let mut tries = 0;
+        loop {
+            let lease = self.lease_primary(credentials, account).await?;
+            match try_database(lease, name).await {
+                Ok(()) => return Ok(()),
+                Err(error) if is_lost(&error) && tries < LOSSES_MAX => tries += 1,
+                Err(QueryError::Refused(refused)) => return Err(refused),
+                Err(error) => return Err(lost(error)),
             }
-            Err(QueryError::Refused(refused)) => {
-                lease.give_back(0);
-                Err(refused)
-            }
-            Err(error) => Err(lost(error)),
         }
     }
 
@@ -425,6 +417,29 @@ impl Fleet {
 /// Tokio's clock, so that a simulation may move it.
 fn now() -> std::time::Instant {
     Instant::now().into_std()
+}
+
+async fn try_database(mut lease: Lease, name: &[u8]) -> Result<(), QueryError> {
+    let mut flight = Vec::new();
+    put_command(&mut flight, COM_INIT_DB, name);
+    let capabilities = lease.capabilities;
+    let said = Answers::to(&mut lease.stream, capabilities, &flight).await?.ok().await;
+    match &said {
+        Ok(()) => lease.values.database = Some(name.into()),
+        Err(error) if is_lost(error) => return said,
+        Err(_) => {}
+    }
+    lease.give_back(0);
+    said
+}
+
+/// The connection is gone, or the server says that it leaves.
+fn is_lost(error: &QueryError) -> bool {
+    match error {
+        QueryError::Lost(_) => true,
+        QueryError::Refused(refused) => is_leaving(refused.code),
+        QueryError::Malformed(_) => false,
+    }
 }
 
 fn no_primary(error: &OpenError) -> String {

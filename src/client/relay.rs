@@ -99,8 +99,14 @@ impl Exchange<'_> {
         self.buffers.inbound.clear();
         self.buffers.out.clear();
         let done = self.steps(message, &mut moved).await;
-        if let Err(Broken::Client) = done {
-            moved.client_lost = true;
+        match done {
+            Ok(()) => {}
+            Err(Broken::Client) => moved.client_lost = true,
+            // An error of ours is to follow what the client has.
+            Err(Broken::Server) if moved.replied == Replied::Some => {
+                self.walker.break_off(&mut self.buffers.out);
+            }
+            Err(Broken::Server) => {}
         }
         moved
     }
@@ -238,12 +244,20 @@ impl Exchange<'_> {
             }
             if self.buffers.out.len() > limits::READ_AHEAD_BYTES_MAX {
                 moved.replied = Replied::Some;
-                let written = self.client.write_all(&self.buffers.out).await;
-                self.buffers.out.clear();
-                written.map_err(|_| Broken::Client)?;
+                self.write_ahead().await.map_err(|_| Broken::Client)?;
             }
             self.fill().await?;
         }
+    }
+
+    /// Hands the client what was read ahead: whole packets, unless one alone is longer than that.
+    async fn write_ahead(&mut self) -> io::Result<()> {
+        let out = &mut self.buffers.out;
+        let whole = out.len().saturating_sub(self.walker.open_bytes());
+        let len = if whole > 0 { whole } else { out.len() };
+        self.client.write_all(out.get(..len).unwrap_or_default()).await?;
+        out.drain(..len);
+        Ok(())
     }
 
     async fn fill(&mut self) -> Result<(), Broken> {

@@ -409,10 +409,14 @@ impl Conversation {
             Verdict::Fail(refusal) => {
                 self.lost(lease, it.why);
                 self.house.failed(refusal);
-                let sequence = if replied == Replied::Nothing { 1 } else { self.walker.sequence() };
-                let mut err = Vec::new();
-                refusal.write(&mut err, sequence);
-                write_out(&mut self.client, &err).await?;
+                let mut told = Vec::new();
+                if replied == Replied::Nothing {
+                    refusal.write(&mut told, 1);
+                } else {
+                    told.extend_from_slice(out);
+                    refusal.write(&mut told, self.walker.sequence());
+                }
+                write_out(&mut self.client, &told).await?;
                 return Ok(false);
             }
         }

@@ -166,6 +166,12 @@ pub fn after_loss(it: &Forward, in_transaction: bool, sent: Sent, replied: Repli
 
 /// Errors by which a server says that it leaves and has not run the statement.
 const LEAVING: &[u16] = &[1053, 1927, 4031];
+
+/// Whether a server says by this error that it leaves and has not run the statement.
+#[must_use]
+pub fn is_leaving(code: u16) -> bool {
+    LEAVING.contains(&code)
+}
 /// Errors by which a server refuses a write.
 const REFUSES_WRITES: &[u16] = &[1290, 1792, 1836];
 /// Errors that a client's own limits cause: the primary would not do better.
