@@ -5,6 +5,7 @@
 //! it owns its leases (`client::lease`).
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -305,6 +306,15 @@ impl Conversation {
         self.walker.assume_status(self.session.status());
         let is_read = it.kind == Kind::Read;
         self.in_flight = !is_read;
+        // A read of a replica that is taken for dead is run elsewhere. What the primary was told
+        // to do it may still do: there only the connection itself tells that it is lost.
+        let given_up = lease.is_reader.then(|| lease.given_up());
+        let given_up = pin!(async move {
+            match given_up {
+                Some(given_up) => given_up.await,
+                None => std::future::pending().await,
+            }
+        });
         let moved = Exchange {
             client: &mut self.client,
             server: &mut *lease,
@@ -314,7 +324,7 @@ impl Conversation {
             pipelined: is_read,
             answers: it.expect != Expect::Nothing,
         }
-        .run(message)
+        .run_until(message, given_up)
         .await;
         self.in_flight = false;
         if moved.setup_refused.is_none() {

@@ -19,12 +19,12 @@ impl Visit {
         self.preamble().await?;
         for _ in 0..self.random.between(1, 10) {
             match self.random.between(0, 99) {
-                0..=44 => self.read().await?,
-                45..=59 => drop(self.write().await?),
-                60..=69 => self.add().await?,
-                70..=79 => self.transaction().await?,
-                80..=82 => self.user_variable().await?,
-                83..=84 => self.lock().await?,
+                0..=54 => self.read().await?,
+                55..=66 => drop(self.write().await?),
+                67..=73 => self.add().await?,
+                74..=81 => self.transaction().await?,
+                82..=83 => self.user_variable().await?,
+                84 => self.lock().await?,
                 85..=88 => self.change().await?,
                 89..=93 => self.ask().await?,
                 94..=95 => self.read_long().await?,

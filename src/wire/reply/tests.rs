@@ -540,7 +540,8 @@ fn one_walker_serves_many_replies() {
 fn a_reply_that_breaks_off_ends_with_a_whole_packet() {
     let long = vec![7; 0xff_ffff + 3];
     let theirs = packets(&[bytes(b"\x01"), bytes(b"\x03def"), bytes(b"\x01x"), long]);
-    let cuts: Vec<usize> = (1..24).chain([0x00ff_fff0, theirs.len() - 5, theirs.len() - 1]).collect();
+    let cuts: Vec<usize> =
+        (1..24).chain([0x00ff_fff0, theirs.len() - 5, theirs.len() - 1]).collect();
     for cut in cuts {
         for kept in 0..=1 {
             let mut walker = Walker::new(Query, DOWN);
