@@ -96,3 +96,6 @@ pub mod sim;
 
 #[cfg(feature = "io")]
 pub mod cli;
+
+#[cfg(test)]
+mod tidy;

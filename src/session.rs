@@ -127,6 +127,13 @@ impl Session {
         self.holds.end(Hold::InsertId);
     }
 
+    /// The connection that was kept for what its last statements left died.
+    pub fn give_up_softly(&mut self) {
+        debug_assert!(!self.holds.is_hard());
+        self.holds = Holds::NONE;
+        self.last = None;
+    }
+
     /// The client said at its login that it may send several statements at once.
     pub fn allow_multi_statements(&mut self) {
         self.multi_statements = true;

@@ -191,5 +191,8 @@ fn a_statement_is_explained() {
     );
     check("SELECT GET_LOCK('a', 1)", &["goes to     primary", "effects", "user_lock"]);
     check("SELECT '\u{1b}[2J' FROM t", &["SELECT '\u{fffd}[2J'"]);
+    check("SELECT", &["goes to     primary", "not proved to be a plain read"]);
+    check("/* forebay: replica */ SELECT", &["goes to     replica", "not proved"]);
+    check("/* forebay: replica */ DELETE FROM t", &["goes to     primary"]);
     check("", &["goes to     primary"]);
 }

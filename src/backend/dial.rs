@@ -240,7 +240,7 @@ impl Auth<'_> {
     ) -> Result<Status, DialError> {
         // A server whose favourite we lack switches to what the account really has. No greeting
         // makes us begin with the password itself.
-        let favourite = Plugin::named(&greeting.plugin).filter(|plugin| *plugin != Plugin::Clear);
+        let favourite = Plugin::named(&greeting.plugin).filter(|plugin| plugin.has_token());
         let mut plugin = favourite.unwrap_or(Plugin::Native);
         let mut nonce = greeting.nonce.to_vec();
         self.introduce(greeting, capabilities, plugin).await?;
@@ -252,8 +252,7 @@ impl Auth<'_> {
                 AuthStep::Switch { plugin: name, nonce: fresh } => {
                     plugin = self.switch_to(name)?;
                     nonce = fresh.to_vec();
-                    let token = self.token(plugin, &nonce);
-                    self.exchange.send_payload(self.stream, &token).await?;
+                    self.answer_switch(plugin, &nonce).await?;
                 }
                 AuthStep::More([FAST_OK]) if plugin == Plugin::CachingSha2 => {}
                 AuthStep::More([FULL]) if plugin == Plugin::CachingSha2 => {
@@ -300,18 +299,33 @@ impl Auth<'_> {
             Zeroizing::new(match plugin {
                 Plugin::Native => native_token::<Digest>(password, nonce),
                 Plugin::CachingSha2 => caching_sha2_token::<Digest>(password, nonce),
-                Plugin::Clear => [password, &[0]].concat(),
+                Plugin::Clear | Plugin::Sha256 => [password, &[0]].concat(),
             })
         })
     }
 
     /// The server does not know the password yet: it wants to see it.
     async fn send_password(&mut self, nonce: &[u8]) -> Result<(), DialError> {
-        let mut password = self.token(Plugin::Clear, nonce);
         if self.stream.is_private() {
+            let password = self.token(Plugin::Clear, nonce);
             return Ok(self.exchange.send_payload(self.stream, &password).await?);
         }
-        self.exchange.send_payload(self.stream, &[REQUEST_KEY]).await?;
+        self.send_sealed_password(nonce, REQUEST_KEY).await
+    }
+
+    /// Answers a request for another plugin.
+    async fn answer_switch(&mut self, plugin: Plugin, nonce: &[u8]) -> Result<(), DialError> {
+        let is_empty = self.login.credentials.is_password(b"");
+        if plugin == Plugin::Sha256 && !self.stream.is_tls() && !is_empty {
+            return self.send_sealed_password(nonce, REQUEST_KEY_SHA256).await;
+        }
+        let token = self.token(plugin, nonce);
+        Ok(self.exchange.send_payload(self.stream, &token).await?)
+    }
+
+    async fn send_sealed_password(&mut self, nonce: &[u8], request: u8) -> Result<(), DialError> {
+        let mut password = self.token(Plugin::Clear, nonce);
+        self.exchange.send_payload(self.stream, &[request]).await?;
         let payload = self.exchange.read(self.stream).await?;
         match AuthStep::parse(&payload)? {
             AuthStep::More(pem) => {
@@ -332,24 +346,34 @@ impl Auth<'_> {
 enum Plugin {
     Native,
     CachingSha2,
+    /// Of MySQL 5.6 to 9: an account may have it, and 9 pretends that unknown names do.
+    Sha256,
     Clear,
 }
 
 impl Plugin {
     fn named(name: &[u8]) -> Option<Plugin> {
-        let all = [Plugin::Native, Plugin::CachingSha2, Plugin::Clear];
+        let all = [Plugin::Native, Plugin::CachingSha2, Plugin::Sha256, Plugin::Clear];
         all.into_iter().find(|plugin| plugin.name().as_bytes() == name)
+    }
+
+    /// It begins with something that is not the password.
+    fn has_token(self) -> bool {
+        matches!(self, Plugin::Native | Plugin::CachingSha2)
     }
 
     fn name(self) -> &'static str {
         match self {
             Plugin::Native => NATIVE,
             Plugin::CachingSha2 => CACHING_SHA2,
+            Plugin::Sha256 => "sha256_password",
             Plugin::Clear => "mysql_clear_password",
         }
     }
 }
 
+/// sha256_password's own way to ask for the RSA key.
+const REQUEST_KEY_SHA256: u8 = 0x01;
 /// A login is over after so many packets of the server.
 const STEPS_MAX: u32 = 8;
 /// What clients say; servers go by their own limit.

@@ -216,6 +216,12 @@ impl Fleet {
         self.started.load(Ordering::Acquire)
     }
 
+    /// Another primary: its position is to be read before any replica is trusted again.
+    pub fn restart(&self) {
+        self.started.store(false, Ordering::Release);
+        self.freshness.start(None, None, std::time::Instant::now());
+    }
+
     /// The primary's position was read for the first time, or that of a new incarnation: every
     /// read must have seen it. None: it has no GTIDs, and time must do.
     pub fn start(&self, position: Option<Position>) {

@@ -163,6 +163,10 @@ async fn connect(fleet: &Fleet, id: ServerId, account: &Arc<Credentials>) -> Opt
         let (connection, identity) =
             opened.map_err(|error| complain(&server.address, &error)).ok()?;
         let is_new = server.identity != identity;
+        if is_new && !server.identity.is_address() {
+            // Another server answers as the primary: what replicas must have seen starts anew.
+            fleet.restart();
+        }
         fleet.identify(id, &identity);
         if is_new {
             tracing::info!(address = %server.address, %identity, "primary found");

@@ -144,7 +144,7 @@ pub fn put_steps(
 ) -> Steps {
     let any_database = wanted.needs.any_database;
     let mut lacking = wanted.values.difference(&connection.values, any_database);
-    let foreign = connection.residue && !wanted.is_owner;
+    let foreign = (connection.residue || wanted.needs.own) && !wanted.is_owner;
     let must_reset = lacking.reset || foreign || (wanted.needs.clean && !connection.clean);
     let can_reset = connection.capabilities.has(Capabilities::SESSION_TRACK);
     if lacking.fresh || (must_reset && !can_reset) {

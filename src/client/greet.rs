@@ -38,7 +38,7 @@ pub struct Door {
     pub capabilities: Capabilities,
     /// The certificate, if TLS is offered.
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// Whether a client without TLS is refused.
+    /// Whether a client without TLS is refused; one on a Unix socket is not.
     pub require_tls: bool,
     /// The key for passwords on connections without TLS.
     pub rsa: Arc<RsaKey>,
@@ -312,9 +312,10 @@ async fn say_hello(
     Ok(exchange.read(stream).await?)
 }
 
-/// Reads the client's answer; a door for TLS only looks no further than its flags.
+/// Reads the client's answer; a door for TLS only looks at no other, but a Unix socket is as
+/// private.
 fn understand(payload: &[u8], door: &Door, stream: &Stream) -> Result<Response, Fault> {
-    if door.require_tls && !stream.is_tls() {
+    if door.require_tls && !stream.is_private() {
         let text = "Connections using insecure transport are prohibited while \
                     --require_secure_transport=ON.";
         return Err(Fault::refuse(3159, b"HY000", text));

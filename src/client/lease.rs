@@ -20,6 +20,8 @@ use crate::session::plan::{Forward, Reason};
 use crate::session::refusal::Refusal;
 use crate::wire::capability::Capabilities;
 
+/// What a server says to a password that is no longer right.
+const ACCESS_DENIED: u16 = 1045;
 /// Between two looks whether a lost primary is back.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -95,7 +97,7 @@ impl Conversation {
                 self.count_route(it, choice);
                 return Ok(Ok((kept, role)));
             }
-            match self.lease_of(it, choice, deadline).await {
+            match self.lease_of(choice, deadline).await {
                 Ok(lease) => {
                     self.count_route(it, choice);
                     return Ok(Ok((lease, role)));
@@ -112,6 +114,12 @@ impl Conversation {
                 Err(LeaseError::Open(OpenError::Dial(DialError::Refused(refused))))
                     if !is_for_now(refused.code) || Instant::now() >= deadline =>
                 {
+                    if refused.code == ACCESS_DENIED
+                        && let Some(door) = &*self.house.door.load()
+                    {
+                        // The password was changed: it has to be proved anew.
+                        door.book.forget(&self.credentials.user);
+                    }
                     return Ok(Err(LeaseRefused::Servers(refused)));
                 }
                 Err(LeaseError::Open(_)) => {
@@ -135,8 +143,13 @@ impl Conversation {
             kept.give_back(self.session.id);
         }
         if it.want.role == Role::Primary
-            && let Some(kept) = self.leases.primary.take()
+            && let Some(mut kept) = self.leases.primary.take()
         {
+            if !self.session.holds().is_hard() && kept.stream.is_readable_now() {
+                // It died while it was kept for no more than an insert id.
+                self.session.give_up_softly();
+                return None;
+            }
             self.house.routed(Some(Role::Primary), it.why);
             return Some((kept, Role::Primary));
         }
@@ -159,12 +172,7 @@ impl Conversation {
         self.house.routed(Some(role), it.why);
     }
 
-    async fn lease_of(
-        &self,
-        it: &Forward,
-        choice: Choice,
-        deadline: Instant,
-    ) -> Result<Lease, LeaseError> {
+    async fn lease_of(&self, choice: Choice, deadline: Instant) -> Result<Lease, LeaseError> {
         let role = role_of(choice);
         let request = Request {
             server: choice.server,
@@ -177,7 +185,6 @@ impl Conversation {
             last: self.leases.last(role, choice.server),
             deadline,
         };
-        let _ = it;
         self.house.fleet.lease(&request).await
     }
 

@@ -63,7 +63,9 @@ pub struct Moved {
 }
 
 impl Moved {
-    const fn new() -> Self {
+    /// Nothing was sent yet.
+    #[must_use]
+    pub const fn nothing() -> Self {
         Self {
             sent: Sent::Nothing,
             replied: Replied::Nothing,
@@ -98,21 +100,20 @@ type GivenUp<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send)>;
 
 impl Exchange<'_> {
     /// Runs it to its end, or to where it broke.
-    pub async fn run(self, message: &mut Message<'_>) -> Moved {
-        self.run_until(message, pin!(std::future::pending())).await
+    pub async fn run(self, message: &mut Message<'_>, moved: &mut Moved) {
+        self.run_until(message, moved, pin!(std::future::pending())).await;
     }
 
     /// The same, but a server that is given up meanwhile counts as lost.
     pub async fn run_until(
         mut self,
         message: &mut Message<'_>,
+        moved: &mut Moved,
         mut given_up: GivenUp<'_>,
-    ) -> Moved {
-        let mut moved = Moved::new();
+    ) {
         self.buffers.inbound.clear();
         self.buffers.out.clear();
-        let done = self.steps(message, &mut moved, &mut given_up).await;
-        match done {
+        match self.steps(message, moved, &mut given_up).await {
             Ok(()) => {}
             Err(Broken::Client) => moved.client_lost = true,
             // An error of ours is to follow what the client has.
@@ -121,7 +122,6 @@ impl Exchange<'_> {
             }
             Err(Broken::Server) => {}
         }
-        moved
     }
 
     async fn steps(

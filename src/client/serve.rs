@@ -27,7 +27,7 @@ use crate::metrics::{Lap, Sampler, Stopwatch};
 use crate::secret::Credentials;
 use crate::session::Session;
 use crate::session::answer::Local;
-use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Verdict, is_misroute};
+use crate::session::observe::{Outcome, Replied, Said, Verdict, is_misroute};
 use crate::session::plan::{Forward, Kind, Plan, Reason};
 use crate::session::refusal::Refusal;
 use crate::sql::{Classifier, Statement};
@@ -298,16 +298,20 @@ impl Conversation {
         } else {
             match self.put_steps(it, lease, &mut buffers.flight).await {
                 Ok(steps) => steps,
-                Err(()) => return Moved::UNSENT,
+                Err(()) => return Moved::nothing(),
             }
         };
+        if lease.stream.is_readable_now() {
+            // It said good-bye while nobody listened: nothing was sent, nothing happened.
+            return Moved::nothing();
+        }
         let shape = Shape { backend: lease.capabilities, client: self.capabilities };
         self.walker.reset(it.expect, shape);
         self.walker.assume_status(self.session.status());
         let is_read = it.kind == Kind::Read;
         self.in_flight = !is_read;
-        // A read of a replica that is taken for dead is run elsewhere. What the primary was told
-        // to do it may still do: there only the connection itself tells that it is lost.
+        // A replica that hangs is given up by its probes, and the read is run elsewhere. What the
+        // primary was told to do it may still do: there only the connection tells that it is lost.
         let given_up = lease.is_reader.then(|| lease.given_up());
         let given_up = pin!(async move {
             match given_up {
@@ -315,7 +319,8 @@ impl Conversation {
                 None => std::future::pending().await,
             }
         });
-        let moved = Exchange {
+        let mut moved = Moved::nothing();
+        Exchange {
             client: &mut self.client,
             server: &mut *lease,
             buffers,
@@ -324,7 +329,7 @@ impl Conversation {
             pipelined: is_read,
             answers: it.expect != Expect::Nothing,
         }
-        .run_until(message, given_up)
+        .run_until(message, &mut moved, given_up)
         .await;
         self.in_flight = false;
         if moved.setup_refused.is_none() {
@@ -441,17 +446,6 @@ impl Conversation {
 pub(super) enum LeaseRefused {
     Ours(Refusal),
     Servers(ErrPacket),
-}
-
-impl Moved {
-    /// No connection could be had: nothing was sent.
-    const UNSENT: Self = Self {
-        sent: Sent::Nothing,
-        replied: Replied::Nothing,
-        end: Ending::Lost,
-        setup_refused: None,
-        client_lost: false,
-    };
 }
 
 impl Drop for Conversation {

@@ -65,7 +65,7 @@ impl Raw {
             .add_source(Flat(environment(sources, mistakes)))
             .add_source(Flat(flags(sources)))
             .build();
-        let not_toml = |error| mistakes.push(about_file(file, &format!("must be TOML: {error}")));
+        let not_toml = |error| mistakes.push(about_file(file, &not_toml(&error)));
         let merged = merged.map_err(not_toml).ok()?;
         let mut raw = Self::default();
         if let ValueKind::Table(table) = merged.cache.kind {
@@ -278,6 +278,16 @@ fn flags(sources: &Sources) -> Vec<(&'static str, Value)> {
         (*key, Value::new(Some(&(*flag).to_owned()), value.clone()))
     };
     sources.flags.iter().map(value).collect()
+}
+
+/// The parser's message without the lines it quotes: one of them may hold a password.
+fn not_toml(error: &config::ConfigError) -> String {
+    let message = error.to_string();
+    let is_quoted = |line: &&str| {
+        line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|')
+    };
+    let told: Vec<_> = message.lines().filter(|line| !is_quoted(line)).map(str::trim).collect();
+    format!("must be TOML: {}", told.join(", "))
 }
 
 fn unknown(name: &str, origin: String) -> Mistake {

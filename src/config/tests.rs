@@ -238,6 +238,17 @@ fn passwords_come_from_files_or_the_environment_and_are_never_shown() {
     rules.monitor.as_ref().unwrap().password.expose(|bytes| assert_eq!(bytes, b" s3cret-watch "));
     assert!(!format!("{rules:?}").contains("s3cret"));
 
+    for file in [
+        "[monitor]\npassword = 's3cret",
+        "[monitor]\npassword = s3cret",
+        "primary = 'db'\n[[users]]\nname = 'a'\npassword = 's3cret'",
+        "primary = 'db'\npassword = 's3cret'",
+        "primary = 'db'\n[monitor]\nuser = 'a'\npassword = ['s3cret']",
+    ] {
+        let said = load_from(file, &[], &[]).unwrap_err().to_string();
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+
     let file = format!("{}[auth]\ndeny = ['shop']\n", users(&empty));
     let wrong = [("FOREBAY__MONITOR__PASSWORD", "s3cret-watch")];
     let said = load_from(&file, &wrong, &[]).unwrap_err().to_string();

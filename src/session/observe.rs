@@ -4,11 +4,11 @@
 //! by how much was sent, how much was answered, and what the statement was. Not the routing
 //! (`plan`).
 
-use crate::cluster::{Role, ServerId, Want};
+use crate::cluster::{Role, ServerId};
 use crate::position::{self, Position};
 use crate::session::Session;
 use crate::session::hold::{Hold, Holds};
-use crate::session::plan::{Forward, Kind, Reason, Retry, is_known_setting};
+use crate::session::plan::{Forward, Kind, Reason, Retry, holds_of, is_known_setting, kind_of};
 use crate::session::refusal::Refusal;
 use crate::session::variable::{Values, names_collation};
 use crate::sql::{Effects, Flavour, Statement, Verb};
@@ -107,6 +107,11 @@ impl Dirty {
         if !self.schemas.iter().any(|known| &**known == schema) {
             self.schemas.push(schema.into());
         }
+    }
+
+    /// The same without a position; what was noted stays noted.
+    fn copy(&self) -> Write {
+        Write { schemas: (!self.everything).then(|| self.schemas.clone()), position: None }
     }
 
     fn take(&mut self, position: Option<Position>) -> Write {
@@ -214,7 +219,7 @@ impl Session {
             Told::RunAgain if self.insert_id_lost && asks_insert_id(said) => {
                 Verdict::Fail(Refusal::StateLost)
             }
-            Told::RunAgain => Verdict::Retry(self.again(it, Reason::ReplicaLost, outcome.role)),
+            Told::RunAgain => Verdict::Retry(it.again(Reason::ReplicaLost, outcome.role)),
             Told::Error(_) if outcome.end == Ending::Malformed => {
                 Verdict::Fail(Refusal::ServerMalformed)
             }
@@ -269,25 +274,14 @@ impl Session {
         if role == Role::Reader && !OWN_LIMITS.contains(&code) && !it.held {
             // A replica that lacks a table, a column, a function or a right is no reason for the
             // client to see an error that the primary would not give.
-            return Some(self.again(it, Reason::Misrouted, Role::Reader));
+            return Some(it.again(Reason::Misrouted, Role::Reader));
         }
         None
     }
 
-    /// The forward of a second try. A replica's refusal sends it to the primary.
-    fn again(&self, it: &Forward, why: Reason, from: Role) -> Forward {
-        let lost = why == Reason::ReplicaLost;
-        let role = if lost && from == Role::Reader { Role::Reader } else { Role::Primary };
-        Forward {
-            want: Want { role, sticky: None, ..it.want },
-            why: if from == Role::Reader { why } else { it.why },
-            ..*it
-        }
-    }
-
     /// The same statement on the primary: the replica could not be brought to the session's state.
     pub fn to_primary(&self, it: &Forward) -> Forward {
-        self.again(it, Reason::Misrouted, Role::Reader)
+        it.again(Reason::Misrouted, Role::Reader)
     }
 
     /// The server of a connection left while it was brought to the session's state: nothing of
@@ -297,7 +291,7 @@ impl Session {
             return None;
         }
         self.connection_gone(role);
-        Some(self.again(it, Reason::ReplicaLost, role))
+        Some(it.again(Reason::ReplicaLost, role))
     }
 
     /// Trackers and flags of a whole reply.
@@ -356,12 +350,14 @@ impl Session {
             }
             Said::Prepare(statement) => {
                 if !failed {
-                    let is_read = statement.proof == crate::sql::Proof::Read;
-                    self.prepared.add(summary.statement_id, is_read);
+                    self.prepared.add(summary.statement_id, kind_of(statement, true));
+                    for hold in holds_of(statement).iter().filter(|it| *it != Hold::Transaction) {
+                        holds.add(hold);
+                    }
                 }
                 holds.set(Hold::Prepared, !self.prepared.is_empty());
             }
-            Said::Command(command) => self.holds_of_command(command, failed, &mut holds),
+            Said::Command(command) => self.holds_of_command(command, summary, &mut holds),
         }
         self.holds = holds;
         if summary.insert_id != 0 {
@@ -386,8 +382,20 @@ impl Session {
         holds.set(Hold::AutocommitOff, !status.has(Status::AUTOCOMMIT));
     }
 
-    fn holds_of_command(&mut self, command: &Command<'_>, failed: bool, holds: &mut Holds) {
+    fn holds_of_command(&mut self, command: &Command<'_>, summary: &Summary, holds: &mut Holds) {
+        let failed = matches!(summary.end, Some(End::Err { .. }));
         match command {
+            Command::Execute { id, .. } => {
+                self.last = Some(Role::Primary);
+                self.reader_kept = false;
+                if !self.prepared.is_read(*id) {
+                    holds.add(Hold::InsertId);
+                }
+                if summary.tracked.iter().any(|it| matches!(it, Tracked::StateChanged)) {
+                    holds.add(Hold::UnexplainedState);
+                }
+                holds.set(Hold::Diagnostics, summary.warnings > 0 || failed);
+            }
             Command::CloseStatement(id) => {
                 self.prepared.remove(*id);
                 holds.set(Hold::Prepared, !self.prepared.is_empty());
@@ -419,14 +427,19 @@ impl Session {
         }
         let failed = matches!(summary.end, Some(End::Err { .. }));
         self.soil(it, said);
+        let open = self.holds.has(Hold::Transaction) || self.status.has(Status::IN_TRANS);
         if let Some(position) = gtid_of(summary, self.mode.flavour) {
+            // A commit of what was not seen to be written: it can be anything.
+            self.dirty.everything |= self.dirty.is_empty();
             return Some(self.dirty.take(Some(position)));
         }
-        if self.holds.has(Hold::Transaction) && it.kind != Kind::Commit && !failed {
-            // Nobody sees it before COMMIT.
-            return None;
+        if open && failed {
+            // The transaction may go on and commit what it wrote before; what the failed statement
+            // wrote into a table without transactions is there already.
+            return Some(self.dirty.copy());
         }
-        if self.status.has(Status::IN_TRANS) && !failed {
+        if open && (it.kind != Kind::Commit || self.status.has(Status::IN_TRANS)) {
+            // Nobody sees it before COMMIT.
             return None;
         }
         let nothing = match said {

@@ -57,6 +57,20 @@ pub struct Forward {
     pub why: Reason,
 }
 
+impl Forward {
+    /// The same on a second try. A replica's refusal sends it to the primary; a lost replica, to
+    /// another.
+    pub(super) fn again(&self, why: Reason, from: Role) -> Self {
+        let lost = why == Reason::ReplicaLost;
+        let role = if lost && from == Role::Reader { Role::Reader } else { Role::Primary };
+        Self {
+            want: Want { role, sticky: None, ..self.want },
+            why: if from == Role::Reader { why } else { self.why },
+            ..*self
+        }
+    }
+}
+
 /// What a statement asks of its connection beyond the session's values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -64,6 +78,8 @@ pub struct Needs {
     pub any_database: bool,
     /// Nobody has used it since its last reset.
     pub clean: bool,
+    /// It asks what the session's last statement left there: of no use on any other connection.
+    pub own: bool,
     /// It may read LAST_INSERT_ID(), or change it.
     pub insert_id: bool,
     /// It is several statements, and the client said that it would send such.
@@ -265,8 +281,9 @@ impl Session {
 
     fn forward_statement(&self, it: &Statement, policy: Policy, freshness: &Freshness) -> Forward {
         let (role, why) = self.place(it, policy);
-        let kind = kind_of(it);
-        let floor = if role == Role::Reader && policy.causal && it.hint != Hint::Eventual {
+        let kind = kind_of(it, self.holds.has(Hold::Transaction));
+        let no_floor = it.hint == Hint::Eventual || why == Reason::Diagnostics;
+        let floor = if role == Role::Reader && policy.causal && !no_floor {
             self.floor(it, freshness)
         } else {
             Ordinal(0)
@@ -284,6 +301,7 @@ impl Session {
                 clean: !held
                     && (it.effects.has(Effects::USER_VARIABLE)
                         || (diagnostics && self.last.is_none())),
+                own: diagnostics && !held,
                 // A write may leave the id as it was, or make a new one: it has to be there first.
                 insert_id: diagnostics || kind != Kind::Read,
                 multi_statements: it.statements > 1 && self.multi_statements,
@@ -312,8 +330,8 @@ impl Session {
         }
         if it.effects.has(Effects::DIAGNOSTICS) {
             let reader = self.last == Some(Role::Reader)
-                && self.reader_kept
-                && !it.effects.has_any(Effects::INSERT_ID | Effects::WRITES);
+                && !it.effects.has_any(Effects::INSERT_ID | Effects::WRITES)
+                && !it.effects.has(Effects::DATABASE_MATTERS);
             return (if reader { Role::Reader } else { Role::Primary }, Reason::Diagnostics);
         }
         if !policy.split {
@@ -368,7 +386,10 @@ impl Session {
             Command::LongData { .. } | Command::CloseStatement(_) => {
                 (Expect::Nothing, Kind::Setting, Reason::Prepared)
             }
-            _ => (Expect::Query, Kind::Write, Reason::Prepared),
+            Command::Execute { id, .. } => {
+                (Expect::Query, self.prepared.kind(*id), Reason::Prepared)
+            }
+            _ => (Expect::Query, Kind::Commit, Reason::Command),
         };
         if matches!(command, Command::SetOption(0)) {
             begins.add(Hold::MultiStatements);
@@ -400,16 +421,36 @@ fn needs_no_database(it: &Statement) -> bool {
     it.statements == 1 && (plain_set || no_tables || it.verb == Verb::Use)
 }
 
-fn kind_of(it: &Statement) -> Kind {
+/// What a statement can do to data. Whatever may commit in ways that its text does not show
+/// counts as a commit: 1213 would promise that nothing happened.
+pub(super) fn kind_of(it: &Statement, in_transaction: bool) -> Kind {
     let plain = it.statements == 1;
+    let plain_write = matches!(
+        it.verb,
+        Verb::Insert
+            | Verb::Replace
+            | Verb::Update
+            | Verb::Delete
+            | Verb::Load
+            | Verb::Select
+            | Verb::Do
+            | Verb::Show
+            | Verb::Describe
+            | Verb::Explain
+            | Verb::Savepoint
+            | Verb::Rollback
+            | Verb::Handler
+    );
     if plain && it.proof == Proof::Read {
         Kind::Read
-    } else if it.verb == Verb::Commit || it.effects.has(Effects::IMPLICIT_COMMIT) {
-        Kind::Commit
+    } else if plain && it.verb == Verb::Begin && !in_transaction {
+        Kind::Setting
     } else if plain && (is_known_setting(it) || it.verb == Verb::Use) {
         Kind::Setting
-    } else {
+    } else if plain && plain_write && !it.effects.has(Effects::IMPLICIT_COMMIT) {
         Kind::Write
+    } else {
+        Kind::Commit
     }
 }
 
@@ -428,7 +469,7 @@ pub(super) fn is_known_setting(it: &Statement) -> bool {
 }
 
 /// The holds that a statement begins, whatever its answer is.
-fn holds_of(it: &Statement) -> Holds {
+pub(super) fn holds_of(it: &Statement) -> Holds {
     let mut holds = Holds::NONE;
     let when = |holds: &mut Holds, effect: Effects, hold: Hold| {
         if it.effects.has(effect) {

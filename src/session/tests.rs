@@ -200,7 +200,7 @@ fn a_cut_transaction_is_over_only_when_its_client_says_so() {
 fn what_a_client_is_told_when_a_server_is_lost() {
     let forward = |kind, retry| Forward {
         want: crate::cluster::Want::primary(),
-        held: retry == Retry::Never,
+        held: retry == Never,
         needs: Needs::default(),
         expect: Expect::Query,
         retry,

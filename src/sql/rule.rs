@@ -124,7 +124,7 @@ fn statement(tokens: Lexemes<'_, '_>, mode: Mode, depth: Depth) -> Statement {
         Verb::Use => statement.use_database = tokens.name(found.at + 1),
         _ => {}
     }
-    prove(&mut statement, tokens, found, mode, depth);
+    prove(&mut statement, tokens, found, depth);
     statement
 }
 
@@ -246,13 +246,7 @@ const UNPROVED: [(Effects, &str); 3] = [
 ];
 
 /// Fills in the proof, the tables and, where there is no proof, why.
-fn prove(
-    statement: &mut Statement,
-    tokens: Lexemes<'_, '_>,
-    found: Found,
-    mode: Mode,
-    depth: Depth,
-) {
+fn prove(statement: &mut Statement, tokens: Lexemes<'_, '_>, found: Found, depth: Depth) {
     let query = match found.verb {
         Verb::Select | Verb::Show | Verb::Describe | Verb::Explain => true,
         Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete | Verb::Ddl => {
@@ -285,7 +279,7 @@ fn prove(
         statement.why = why;
         return;
     }
-    match second_opinion(tokens, found, mode) {
+    match second_opinion(tokens, found) {
         Err(why) => statement.why = why,
         Ok(Opinion { tables, .. }) if !tables.iter().all(Table::replicates) => {
             statement.effects |= Effects::SERVER_FACT;
@@ -308,11 +302,7 @@ struct Opinion {
 }
 
 /// The parser's say, or for what it does not know an exact pattern of tokens.
-fn second_opinion(
-    tokens: Lexemes<'_, '_>,
-    found: Found,
-    mode: Mode,
-) -> Result<Opinion, &'static str> {
+fn second_opinion(tokens: Lexemes<'_, '_>, found: Found) -> Result<Opinion, &'static str> {
     match found.verb {
         Verb::Show => show::show(tokens).map(|(tables, known)| Opinion { tables, known }),
         Verb::Describe => {
@@ -325,7 +315,7 @@ fn second_opinion(
             if verb.verb != Verb::Select {
                 return Err("explains what is not a plain query");
             }
-            second_opinion(inner, verb, mode)
+            second_opinion(inner, verb)
         }
         _ => match show::table(tokens) {
             Some(table) => Ok(Opinion { tables: vec![table], known: true }),

@@ -44,7 +44,12 @@ pub(crate) fn write_shape(text: &[u8], mode: Mode, out: &mut Vec<u8>) -> Hint {
         writer.token(token);
         token = lexer.next();
     }
+    writer.settle();
     writer.copy_to(token.gap_start);
+    if token.gap == Gap::Comment && out.ends_with(b"--") {
+        // Two minus signs before a comment are not a comment, at the end of the text they are.
+        out.extend_from_slice(b"/**/");
+    }
     hint
 }
 
@@ -213,17 +218,19 @@ impl<'a, 'o> Writer<'a, 'o> {
             List::Open => List::Member { kind: token.kind, folded: false },
             _ => List::Outside,
         };
-        self.gap(token);
         if self.verbatim {
-            return;
+            return self.gap(token);
         }
-        self.copy_to(token.start);
-        self.written = token.end;
         if self.after_literal {
             // Literals side by side are one string to the server; keep them two to the lexer, and
-            // tell the list that was folded before from one that was not.
-            self.out.extend_from_slice(if folded { b" /**/ " } else { b" " });
+            // tell a list that was folded before them from one that was not.
+            let odd = folded || token.gap == Gap::Comment;
+            self.out.extend_from_slice(if odd { b"/**/ " } else { b" " });
+        } else {
+            self.gap(token);
+            self.copy_to(token.start);
         }
+        self.written = token.end;
         let zero = self.after_limit && self.text.get(token.start..token.end) == Some(b"0");
         self.out.extend_from_slice(placeholder(token.kind, zero));
         self.after_literal = true;
@@ -242,20 +249,22 @@ impl<'a, 'o> Writer<'a, 'o> {
     /// Brings the gap before a token to its one form.
     #[inline]
     fn gap(&mut self, token: Token) {
-        let one_form: &[u8] = match token.gap {
-            Gap::None => return,
-            Gap::Blank
-                if token.start - token.gap_start == 1
-                    && self.text.get(token.gap_start) == Some(&b' ') =>
-            {
-                return;
-            }
-            Gap::Blank => b" ",
-            Gap::Comment => b" /**/ ",
-        };
+        let one_blank =
+            token.start - token.gap_start == 1 && self.text.get(token.gap_start) == Some(&b' ');
+        if token.gap == Gap::None || (token.gap == Gap::Blank && one_blank) {
+            return;
+        }
         self.copy_to(token.gap_start);
+        let one_form = if token.gap == Gap::Blank { &b" "[..] } else { self.comment() };
         self.out.extend_from_slice(one_form);
         self.written = token.start;
+    }
+
+    /// The one form of a comment. A blank in front of it would turn the two minus signs of
+    /// `--/* */(SELECT ...)` into a comment of their own, and so hide all that follows; without
+    /// one, a star in executable code would close that code.
+    fn comment(&self) -> &'static [u8] {
+        if self.out.last() == Some(&b'*') { b" /**/ " } else { b"/**/ " }
     }
 
     fn copy_to(&mut self, end: usize) {

@@ -117,7 +117,7 @@ impl<'a> Lexer<'a> {
         };
         let start = self.at;
         let kind = self.cut();
-        self.after_name = matches!(kind, Kind::Word | Kind::Quoted);
+        self.after_name = matches!(kind, Kind::Word | Kind::Quoted | Kind::Bad);
         Token { kind, gap, gap_start, start, end: self.at }
     }
 

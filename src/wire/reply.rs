@@ -93,9 +93,10 @@ pub enum Scan {
 pub struct Summary {
     /// How it ended; `None` while it goes on.
     pub end: Option<End>,
-    /// Of the last terminator.
+    /// Of the last terminator; nothing is known of it while `results` is 0, as after an ERR or a
+    /// PREPARE.
     pub status: Status,
-    /// Of the last terminator.
+    /// Of the last terminator, or of a PREPARE.
     pub warnings: u16,
     /// Of the last OK.
     pub affected: u64,
@@ -318,20 +319,20 @@ impl Walker {
             Stage::Definitions { left, .. } => left,
             _ => return rest,
         };
-        let run = run::measure(rest, self.theirs, packets_max);
-        let Some((bytes, rest)) = rest.split_at_checked(run.bytes) else { return rest };
+        let run = if self.sequence() == self.theirs {
+            let run = run::measure(rest, self.theirs, packets_max);
+            out.extend_from_slice(rest.get(..run.bytes).unwrap_or_default());
+            run
+        } else {
+            run::append_renumbered(rest, out, (self.theirs, self.sequence()), packets_max)
+        };
         if run.packets == 0 {
             return rest;
-        }
-        let start = out.len();
-        out.extend_from_slice(bytes);
-        if self.sequence() != self.theirs {
-            run::renumber(out.get_mut(start..).unwrap_or_default(), self.sequence());
         }
         self.theirs = self.theirs.wrapping_add(low_byte(run.packets));
         self.sent = self.sent.wrapping_add(run.packets);
         self.pass_packets(run.packets, out);
-        rest
+        rest.get(run.bytes..).unwrap_or_default()
     }
 
     /// Gathers a header, and the first byte of the payload where it decides something.

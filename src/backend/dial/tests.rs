@@ -99,6 +99,8 @@ async fn servers_of_all_kinds() {
     check(off, &[&sha2, &switch(NATIVE), ok], "Status(2)").await;
     check(off, &[&sha2, &switch("client_ed25519")], "no way to log in by client_ed25519").await;
     check(off, &[&sha2, &switch("mysql_clear_password")], "no way to log in by mysql_clear").await;
+    check(off, &[&sha2, &switch("sha256_password"), &more(b"no key")], "cannot encrypt").await;
+    check(off, &[&greeting("sha256_password", OLD), ok], "Status(2)").await;
     check(off, &[&native, &more(&[4])], "no way to log in by mysql_native_password").await;
     check(off, &[&sha2, &more(&[9])], "no way to log in by caching_sha2_password").await;
     check(off, &[&sha2, &more(&[4]), &more(b"no key")], "cannot encrypt").await;

@@ -52,6 +52,8 @@ impl Login<'_> {
             return Err(self.denied(user, !is_empty(&token)));
         }
         match self.choose(user, plugin)? {
+            // A client whose favourite is not the greeting's may begin with nothing at all.
+            Step::Native if is_empty(&token) && self.switches => self.switch(user, NATIVE).await,
             Step::Native => self.finish_native(user, &token),
             Step::CachingSha2 => self.finish_caching_sha2(user, token).await,
             Step::SwitchTo(plugin) => self.switch(user, plugin).await,

@@ -365,6 +365,17 @@ async fn clients_that_ask_for_native_are_served_if_listed_and_switched_if_not() 
         })
         .await;
     assert_eq!(heard, "switch caching_sha2_password", "not listed: the password is needed");
+    for (password, expected) in [("right", "ok"), ("wrong", "1045 (28000): "), ("", "1045")] {
+        let (_, heard) = house
+            .speak(async |client| {
+                client.greeting().await;
+                let heard = client.say(&client.response("shop", NATIVE, Vec::new())).await;
+                assert_eq!(heard, "switch mysql_native_password", "it began with nothing");
+                client.say(&client.native(password)).await
+            })
+            .await;
+        assert!(heard.starts_with(expected), "{heard}");
+    }
 }
 
 #[tokio::test]
@@ -422,6 +433,10 @@ async fn a_door_for_tls_only_reads_no_name() {
         })
         .await;
     assert!(served.contains("3159"), "{served}");
+    let (near, far) = tokio::net::UnixStream::pair().unwrap();
+    drop(near);
+    let served = house.serve(far.into()).await;
+    assert!(!matches!(served, Err(GreetError::Refused(_))), "a Unix socket is private: {served:?}");
 }
 
 #[tokio::test]
@@ -519,6 +534,22 @@ async fn what_follows_the_login_is_handed_on() {
     assert_eq!(client.hear().await, refusal.to_string());
 }
 
+/// Hears the request for another token, answers it, and tells all that was heard.
+async fn answer_switch(client: &mut Client, plugin: &str, password: &str) -> Heard {
+    let asked = client.hear().await;
+    if !asked.starts_with("switch") {
+        return asked;
+    }
+    assert_ne!(client.nonce, [1; 20], "a fresh nonce");
+    let is_native = plugin == NATIVE;
+    let token = if is_native { client.native(password) } else { client.sha2(password) };
+    let answer = client.say(&token).await;
+    match answer == "more [3]" {
+        true => format!("{asked}, {answer}, {}", client.hear().await),
+        false => format!("{asked}, {answer}"),
+    }
+}
+
 #[tokio::test]
 async fn change_user_always_asks_anew() {
     let house = house(listed());
@@ -550,20 +581,9 @@ async fn change_user_always_asks_anew() {
             stream.write_all(&changed.unsent).await.unwrap();
         };
         let speaking = async {
-            let mut heard = vec![client.hear().await];
-            if heard[0].starts_with("switch") {
-                assert_ne!(client.nonce, [1; 20], "a fresh nonce");
-                let token = match plugin {
-                    NATIVE => client.native(password),
-                    _ => client.sha2(password),
-                };
-                heard.push(client.say(&token).await);
-                if heard[1] == "more [3]" {
-                    heard.push(client.hear().await);
-                }
-            }
+            let heard = answer_switch(&mut client, plugin, password).await;
             drop(client);
-            heard.join(", ")
+            heard
         };
         let ((), heard) = tokio::join!(serving, speaking);
         assert!(heard.starts_with(expected), "{user} {plugin}: {heard}");

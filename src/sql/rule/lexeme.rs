@@ -142,7 +142,9 @@ impl<'s, 'a> Lexemes<'s, 'a> {
     pub(crate) fn render(self) -> Result<String, &'static str> {
         let mut out = String::new();
         for (at, lexeme) in self.0.iter().enumerate() {
-            if lexeme.gap != Gap::None && at > 0 {
+            // Two minus signs and a blank would be a comment to the parser.
+            let minus = lexeme.kind == Kind::Symbol(b'-');
+            if (lexeme.gap != Gap::None || minus) && at > 0 {
                 out.push(' ');
             }
             if lexeme.kind == Kind::Quoted {

@@ -139,9 +139,9 @@ impl Walker {
     ) -> Result<(), Malformed> {
         let (status, warnings) = ok::parse_eof(payload)?;
         self.send(payload, out);
-        self.note(status, warnings);
         // A cursor was opened: its rows are fetched by another command.
         if then == Then::Rows && status.has(Status::CURSOR_EXISTS) {
+            self.note(status, warnings);
             self.close_result(End::Rows);
         } else {
             self.go_on(then);

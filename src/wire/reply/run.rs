@@ -1,9 +1,12 @@
 //! The hot path: whole packets in a row that need no look inside.
 //!
-//! Two passes over a slab, both by headers: one to see how far the plain packets reach, one to
-//! number the copy anew when the client counts differently. Called by the walker alone.
+//! One pass over a slab by its headers: over the original to see how far plain packets reach, or
+//! over the copy to number it anew as well. Called by the walker alone.
 
 use crate::limits::{PACKET_CHUNK_BYTES_MAX, PACKET_HEADER_BYTES};
+
+/// So much is copied before it is looked at.
+const WINDOW_BYTES: usize = 4 * 1024;
 
 /// Plain packets at the front of a slab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,16 +37,55 @@ pub(super) fn measure(slab: &[u8], sequence: u8, packets_max: u64) -> Run {
     Run { bytes: slab.len().saturating_sub(rest.len()), packets }
 }
 
-/// Numbers whole packets anew, from `sequence` on.
-pub(super) fn renumber(slab: &mut [u8], sequence: u8) {
-    let (mut rest, mut sequence) = (slab, sequence);
-    while let Some(([a, b, c, number], payload)) = rest.split_first_chunk_mut::<4>() {
-        let len = (u32::from_le_bytes([*a, *b, *c, *number]) & 0xff_ffff) as usize;
-        *number = sequence;
-        sequence = sequence.wrapping_add(1);
-        let Some(next) = payload.get_mut(len..) else { break };
-        rest = next;
+/// Appends the same packets to `out`, numbered from `ours` on, in one pass over the copy.
+///
+/// The copy is made before it is known how far it may reach, and cut off there; so it is made in
+/// windows, lest a slab full of tiny results be copied over and over.
+pub(super) fn append_renumbered(
+    slab: &[u8],
+    out: &mut Vec<u8>,
+    (theirs, ours): (u8, u8),
+    packets_max: u64,
+) -> Run {
+    let (mut rest, mut packets) = (slab, 0_u64);
+    let shift = ours.wrapping_sub(theirs);
+    while packets < packets_max {
+        let (window, _) = rest.split_at_checked(WINDOW_BYTES).unwrap_or((rest, &[]));
+        let start = out.len();
+        out.extend_from_slice(window);
+        let copy = out.get_mut(start..).unwrap_or_default();
+        let [counted, ..] = packets.to_le_bytes();
+        let left = packets_max.saturating_sub(packets);
+        let run = renumber(copy, theirs.wrapping_add(counted), shift, left);
+        out.truncate(start.saturating_add(run.bytes));
+        packets = packets.saturating_add(run.packets);
+        rest = rest.get(run.bytes..).unwrap_or_default();
+        if run.packets == 0 {
+            break;
+        }
     }
+    Run { bytes: slab.len().saturating_sub(rest.len()), packets }
+}
+
+/// As `measure`, and adds `shift` to the number of every packet it counts.
+fn renumber(copy: &mut [u8], sequence: u8, shift: u8, packets_max: u64) -> Run {
+    let all = copy.len();
+    let (mut rest, mut sequence, mut packets) = (copy, sequence, 0_u64);
+    while packets < packets_max {
+        let left = rest.len();
+        let Some([a, b, c, number, first]) = rest.first_chunk_mut::<5>() else { break };
+        let len = (u32::from_le_bytes([*a, *b, *c, *number]) & 0xff_ffff) as usize;
+        let plain = (1..PACKET_CHUNK_BYTES_MAX).contains(&len);
+        let size = len.wrapping_add(PACKET_HEADER_BYTES);
+        if *first >= 0xfe || *number != sequence || !plain || size > left {
+            break;
+        }
+        *number = number.wrapping_add(shift);
+        rest = std::mem::take(&mut rest).get_mut(size..).unwrap_or_default();
+        sequence = sequence.wrapping_add(1);
+        packets = packets.wrapping_add(1);
+    }
+    Run { bytes: all.saturating_sub(rest.len()), packets }
 }
 
 #[cfg(test)]
@@ -79,10 +121,30 @@ mod tests {
     }
 
     #[test]
-    fn only_numbers_change() {
-        let payloads: &[&[u8]] = &[b"a", b"bb", b"c"];
-        let mut bytes = slab(payloads, 1);
-        renumber(&mut bytes, 254);
-        assert_eq!(bytes, slab(payloads, 254));
+    fn only_numbers_change_and_windows_leave_no_trace() {
+        fn check(payloads: &[Vec<u8>], packets_max: u64) {
+            let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+            let theirs = slab(&payloads, 250);
+            let run = measure(&theirs, 250, packets_max);
+            let mut out = b"before".to_vec();
+            let copied = append_renumbered(&theirs, &mut out, (250, 7), packets_max);
+            assert!(copied.packets <= run.packets && copied.bytes <= run.bytes);
+            // Only a packet longer than the window is left to the slow way.
+            let fits =
+                payloads.iter().take(run.packets as usize).all(|it| it.len() + 4 <= WINDOW_BYTES);
+            assert_eq!(copied == run, fits);
+            let ours = slab(&payloads[..copied.packets as usize], 7);
+            assert_eq!(out, [b"before", ours.as_slice()].concat());
+        }
+        for len in [1, 2, 5, 100, 1000, WINDOW_BYTES - 4, WINDOW_BYTES - 3, WINDOW_BYTES] {
+            for count in [0, 1, 2, 700] {
+                let mut payloads = vec![vec![7; len]; count];
+                check(&payloads, u64::MAX);
+                check(&payloads, count as u64 / 2);
+                payloads.push(b"\xfe\0\0\x02\0\0\0".to_vec());
+                payloads.push(vec![7; 3]);
+                check(&payloads, u64::MAX);
+            }
+        }
     }
 }

@@ -21,10 +21,6 @@ impl Walk {
         expr.map_or(Ok(()), |expr| self.expression(expr))
     }
 
-    fn boxed(&mut self, expr: Option<&Box<Expr>>) -> Walked {
-        self.optional(expr.map(AsRef::as_ref))
-    }
-
     pub(super) fn expression(&mut self, expr: &Expr) -> Walked {
         match expr {
             Expr::Identifier(_)
@@ -67,7 +63,7 @@ impl Walk {
             Expr::Like { any: false, expr, pattern, escape_char, .. } => {
                 self.expression(expr)?;
                 self.expression(pattern)?;
-                self.boxed(escape_char.as_ref())
+                self.optional(escape_char.as_deref())
             }
             Expr::RLike { expr, pattern, .. } => {
                 self.expression(expr)?;
@@ -84,12 +80,12 @@ impl Walk {
         match expr {
             Expr::Function(function) => self.function(function),
             Expr::Case { operand, conditions, else_result, .. } => {
-                self.boxed(operand.as_ref())?;
+                self.optional(operand.as_deref())?;
                 for when in conditions {
                     self.expression(&when.condition)?;
                     self.expression(&when.result)?;
                 }
-                self.boxed(else_result.as_ref())
+                self.optional(else_result.as_deref())
             }
             Expr::Convert { is_try: false, expr, styles, .. } => {
                 self.expression(expr)?;
@@ -103,11 +99,11 @@ impl Walk {
             }
             Expr::Substring { expr, substring_from, substring_for, .. } => {
                 self.expression(expr)?;
-                self.boxed(substring_from.as_ref())?;
-                self.boxed(substring_for.as_ref())
+                self.optional(substring_from.as_deref())?;
+                self.optional(substring_for.as_deref())
             }
             Expr::Trim { trim_what, expr, trim_characters: None, .. } => {
-                self.boxed(trim_what.as_ref())?;
+                self.optional(trim_what.as_deref())?;
                 self.expression(expr)
             }
             Expr::Interval(interval) => self.expression(&interval.value),
@@ -232,7 +228,7 @@ impl Walk {
             match bound {
                 WindowFrameBound::CurrentRow => {}
                 WindowFrameBound::Preceding(expr) | WindowFrameBound::Following(expr) => {
-                    self.boxed(expr.as_ref())?;
+                    self.optional(expr.as_deref())?;
                 }
             }
         }
