@@ -269,6 +269,10 @@ impl Session {
                 _ => return Plan::Refuse(Refusal::TransactionCut),
             }
         }
+        if self.insert_id_lost && statement.effects.has(Effects::INSERT_ID) {
+            // 0 would be believed, and stored.
+            return Plan::Refuse(Refusal::StateLost);
+        }
         if statement.verb == Verb::Kill {
             return Plan::Refuse(Refusal::KillUnsupported);
         }

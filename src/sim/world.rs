@@ -158,7 +158,7 @@ fn profile(random: &mut Random) -> Profile {
         lost_within: rough * 2,
         leaves: rough * 2,
         refuses_read: rough * 2,
-        death_ms_mean: if rough > 0 { random.pick(&[0, 500, 4000]).unwrap_or(0) } else { 0 },
+        calamity_ms_mean: if rough > 0 { random.pick(&[0, 500, 4000]).unwrap_or(0) } else { 0 },
     }
 }
 
