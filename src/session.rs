@@ -47,6 +47,8 @@ pub struct Session {
     cut: bool,
     /// LAST_INSERT_ID() of a connection that was given away.
     insert_id: Option<u64>,
+    /// The connection that had LAST_INSERT_ID() was lost, and there is no newer one.
+    insert_id_lost: bool,
     /// Written in the open transaction.
     dirty: Dirty,
     prepared: Prepared,
@@ -73,6 +75,7 @@ impl Session {
             sticky: None,
             cut: false,
             insert_id: None,
+            insert_id_lost: false,
             dirty: Dirty::default(),
             prepared: Prepared::default(),
             multi_statements: false,
@@ -115,10 +118,12 @@ impl Session {
         self.insert_id
     }
 
-    /// The held connection was given away; its LAST_INSERT_ID() was asked for first.
-    pub fn give_up(&mut self, insert_id: u64) {
+    /// The held connection was given away; its LAST_INSERT_ID() was asked for first. None: it
+    /// gave no answer.
+    pub fn give_up(&mut self, insert_id: Option<u64>) {
         debug_assert!(self.holds.is_revocable());
-        self.insert_id = Some(insert_id);
+        self.insert_id = insert_id;
+        self.insert_id_lost = insert_id.is_none();
         self.holds.end(Hold::InsertId);
     }
 

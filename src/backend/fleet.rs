@@ -23,13 +23,15 @@ use crate::freshness::{Freshness, Touched, Written};
 use crate::metrics::Metrics;
 use crate::position::Position;
 use crate::secret::{Credentials, Digest};
-use crate::session::observe::Write;
+use crate::session::observe::{Write, is_leaving};
 use crate::session::variable::BASELINE;
 use crate::sql::Flavour;
 use crate::wire::auth::Digests as _;
 use crate::wire::err::Err as ErrPacket;
 
 const COM_INIT_DB: u8 = 2;
+/// Connections that may be lost while a login is looked into.
+const LOSSES_MAX: u32 = 4;
 
 /// What an operator may say about the fleet.
 #[derive(Clone, Debug)]
@@ -38,7 +40,7 @@ pub struct FleetPolicy {
     pub primary: String,
     /// `host:port` of each replica, or of what stands before them.
     pub replicas: Vec<String>,
-    /// Connections to one server, over all accounts.
+    /// Connections to one server, over all accounts; one of them watches it.
     pub connections_max: u32,
     /// Idle connections older than this are closed.
     pub idle_max: Duration,
@@ -277,6 +279,15 @@ impl Fleet {
         id
     }
 
+    /// A server is known at this address and answers its watcher: nobody else can be there, for
+    /// every new connection is asked who it is.
+    #[must_use]
+    pub fn is_well_at(&self, address: &str) -> bool {
+        let snapshot = self.snapshot.load();
+        let there = snapshot.find_address(address).and_then(|id| snapshot.server(id));
+        there.is_some_and(|server| server.health.serves_reads())
+    }
+
     /// The connection to a server was lost: what it had applied has to be asked anew.
     pub fn renew(&self, id: ServerId) {
         self.change(|snapshot| snapshot.with_incarnation(id));
@@ -289,7 +300,9 @@ impl Fleet {
         };
         let dialer = Dialer::new(self.ways.clone(), &server.address, identity, flavour);
         let counters = self.metrics.servers.join(&server.address).ok();
-        let pool = Pool::new(server.id, dialer, self.policy.connections_max, counters);
+        // One of the operator's connections is the watcher's.
+        let connections_max = self.policy.connections_max.saturating_sub(1).max(1);
+        let pool = Pool::new(server.id, dialer, connections_max, counters);
         let mut pools = HashMap::clone(&self.pools.load());
         pools.insert(server.id, pool);
         self.pools.store(Arc::new(pools));
@@ -312,28 +325,41 @@ impl Fleet {
 
     /// Proves a login at the primary. The connection that proves it becomes a pooled one.
     pub async fn prove(&self, credentials: Arc<Credentials>) -> Result<(), ErrPacket> {
-        let mut lease = self.lease_primary(&credentials, self.account_of(&credentials)).await?;
-        if self.ways.baseline.load().is_none() {
-            match self.read_baseline(&mut lease).await {
-                Ok(baseline) => self.ways.baseline.store(Some(Arc::new(baseline))),
+        let account = self.account_of(&credentials);
+        let mut tries = 0;
+        loop {
+            let mut lease = self.lease_primary(&credentials, account).await?;
+            match self.learn_baseline(&mut lease).await {
+                Ok(()) => lease.give_back(0),
+                // Without the values a session's own would be guessed: wait for them.
+                Err(error) if is_lost(&error) && tries < LOSSES_MAX => {
+                    tries += 1;
+                    continue;
+                }
+                Err(error) if is_lost(&error) => return Err(lost(error)),
                 Err(error) => tracing::warn!(%error, "cannot read the primary's session values"),
             }
+            self.account.store(Some(credentials));
+            self.stir.notify_waiters();
+            return Ok(());
         }
-        lease.give_back(0);
-        self.account.store(Some(credentials));
-        self.stir.notify_waiters();
+    }
+
+    async fn learn_baseline(&self, lease: &mut Lease) -> Result<(), QueryError> {
+        if self.baseline().is_none() {
+            let baseline = self.read_baseline(lease).await?;
+            self.ways.baseline.store(Some(Arc::new(baseline)));
+        }
         Ok(())
     }
 
     /// An account has logged in without a proof, because it is listed. The first one shows us the
     /// primary's values, without which no text is understood, and lets us look for replicas.
-    pub async fn acquaint(&self, credentials: &Arc<Credentials>) {
+    pub async fn acquaint(&self, credentials: &Arc<Credentials>) -> Result<(), ErrPacket> {
         if self.baseline().is_some() && self.watcher().is_some() {
-            return;
+            return Ok(());
         }
-        if let Err(error) = self.prove(Arc::clone(credentials)).await {
-            tracing::warn!(%error, "a listed account cannot log in at the primary");
-        }
+        self.prove(Arc::clone(credentials)).await
     }
 
     /// Whether the account may use a schema: what COM_INIT_DB says.
@@ -343,23 +369,15 @@ impl Fleet {
         account: u64,
         name: &[u8],
     ) -> Result<(), ErrPacket> {
-        let mut lease = self.lease_primary(credentials, account).await?;
-        let mut flight = Vec::new();
-        put_command(&mut flight, COM_INIT_DB, name);
-        let capabilities = lease.capabilities;
-        let mut answers =
-            Answers::to(&mut lease.stream, capabilities, &flight).await.map_err(lost)?;
-        match answers.ok().await {
-            Ok(()) => {
-                lease.values.database = Some(name.into());
-                lease.give_back(0);
-                Ok(())
+        let mut tries = 0;
+        loop {
+            let lease = self.lease_primary(credentials, account).await?;
+            match try_database(lease, name).await {
+                Ok(()) => return Ok(()),
+                Err(error) if is_lost(&error) && tries < LOSSES_MAX => tries += 1,
+                Err(QueryError::Refused(refused)) => return Err(refused),
+                Err(error) => return Err(lost(error)),
             }
-            Err(QueryError::Refused(refused)) => {
-                lease.give_back(0);
-                Err(refused)
-            }
-            Err(error) => Err(lost(error)),
         }
     }
 
@@ -416,6 +434,29 @@ impl Fleet {
 /// Tokio's clock, so that a simulation may move it.
 fn now() -> std::time::Instant {
     Instant::now().into_std()
+}
+
+async fn try_database(mut lease: Lease, name: &[u8]) -> Result<(), QueryError> {
+    let mut flight = Vec::new();
+    put_command(&mut flight, COM_INIT_DB, name);
+    let capabilities = lease.capabilities;
+    let said = Answers::to(&mut lease.stream, capabilities, &flight).await?.ok().await;
+    match &said {
+        Ok(()) => lease.values.database = Some(name.into()),
+        Err(error) if is_lost(error) => return said,
+        Err(_) => {}
+    }
+    lease.give_back(0);
+    said
+}
+
+/// The connection is gone, or the server says that it leaves.
+fn is_lost(error: &QueryError) -> bool {
+    match error {
+        QueryError::Lost(_) => true,
+        QueryError::Refused(refused) => is_leaving(refused.code),
+        QueryError::Malformed(_) => false,
+    }
 }
 
 fn no_primary(error: &OpenError) -> String {

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +71,8 @@ pub struct Pool {
     wanted: Notify,
     /// Told when the server is given up: whoever waits for a reply from it waits in vain.
     given_up: Notify,
+    /// How often that was.
+    times_given_up: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,7 @@ impl Pool {
             waiting: AtomicUsize::new(0),
             wanted: Notify::new(),
             given_up: Notify::new(),
+            times_given_up: AtomicU64::new(0),
         })
     }
 
@@ -204,6 +207,7 @@ impl Pool {
             pool: Arc::clone(self),
             slot,
             owner,
+            times_given_up: self.times_given_up.load(Ordering::Acquire),
             connection: Some(connection),
             live: Arc::clone(live),
             _outstanding: live.begin(),
@@ -229,6 +233,7 @@ impl Pool {
             pool: Arc::clone(self),
             slot,
             owner: 0,
+            times_given_up: self.times_given_up.load(Ordering::Acquire),
             connection: Some(Box::new(opened)),
             live: Arc::clone(live),
             _outstanding: live.begin(),
@@ -296,13 +301,20 @@ impl Pool {
     /// The server is down: every idle connection is closed, and whoever waits for one of its
     /// replies is told.
     pub fn give_up(&self) {
+        self.times_given_up.fetch_add(1, Ordering::Release);
         self.expire(Instant::now(), Duration::ZERO);
         self.given_up.notify_waiters();
     }
 
-    /// Waits until [`Self::give_up`].
-    pub async fn given_up(&self) {
-        self.given_up.notified().await;
+    /// Waits until it is given up once more than so many times.
+    async fn given_up(&self, times: u64) {
+        loop {
+            let told = self.given_up.notified();
+            if self.times_given_up.load(Ordering::Acquire) != times {
+                return;
+            }
+            told.await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -370,6 +382,8 @@ pub struct Lease {
     pool: Arc<Pool>,
     slot: Slot,
     owner: u64,
+    /// Of its pool, when it was leased.
+    times_given_up: u64,
     connection: Option<Box<Connection>>,
     live: Arc<Live>,
     _outstanding: Outstanding,
@@ -404,6 +418,12 @@ impl Lease {
     #[must_use]
     pub fn has_applied(&self, floor: Ordinal) -> bool {
         self.live.applied() >= floor
+    }
+
+    /// Waits until its server is given up: then no reply will come.
+    pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (pool, times) = (Arc::clone(&self.pool), self.times_given_up);
+        async move { pool.given_up(times).await }
     }
 
     /// From now on it is this session's.

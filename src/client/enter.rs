@@ -87,13 +87,17 @@ impl Conversation {
         house: Arc<House>,
         peer: Arc<crate::client::accept::Peer>,
     ) -> io::Result<Option<Self>> {
-        house.fleet.acquaint(&guest.credentials).await;
+        let mut out = Vec::new();
+        if let Err(refused) = house.fleet.acquaint(&guest.credentials).await {
+            guest.write_err(&mut out, &refused);
+            write_out(&mut guest.stream, &out).await?;
+            return Ok(None);
+        }
         let mut session = Session::new(id, fresh_mode(&house));
         if guest.capabilities.has(Capabilities::MULTI_STATEMENTS) {
             session.allow_multi_statements();
         }
         begin_charset(&mut session, &house, u16::from(guest.charset));
-        let mut out = Vec::new();
         let account = house.fleet.account_of(&guest.credentials);
         if let Some(name) = guest.database.take().filter(|name| !name.is_empty()) {
             let checked = house.fleet.check_database(&guest.credentials, account, &name).await;
@@ -137,7 +141,12 @@ impl Conversation {
         self.unread = changed.unread;
         self.credentials = changed.credentials;
         self.account = self.house.fleet.account_of(&self.credentials);
-        self.house.fleet.acquaint(&self.credentials).await;
+        let mut out = changed.unsent;
+        if let Err(refused) = self.house.fleet.acquaint(&self.credentials).await {
+            refused.write(&mut out, changed.sequence);
+            write_out(&mut self.client, &out).await?;
+            return Ok(Next::End);
+        }
         let mut session = Session::new(self.session.id, fresh_mode(&self.house));
         if self.capabilities.has(Capabilities::MULTI_STATEMENTS) {
             session.allow_multi_statements();
@@ -146,7 +155,6 @@ impl Conversation {
             begin_charset(&mut session, &self.house, charset);
         }
         self.session = session;
-        let mut out = changed.unsent;
         if let Some(name) = request.database.filter(|name| !name.is_empty()) {
             let fleet = &self.house.fleet;
             if let Err(refused) = fleet.check_database(&self.credentials, self.account, &name).await

@@ -232,13 +232,11 @@ impl Conversation {
             let cell = rows.into_iter().next()?.into_iter().next()??;
             std::str::from_utf8(&cell).ok()?.parse().ok()
         });
-        if let Some(id) = answer {
-            self.session.give_up(id);
+        self.session.give_up(answer);
+        if answer.is_some() {
             lease.residue = true;
             lease.give_back(0);
         } else {
-            // It died: the session finds out with its next statement, as it would have anyway.
-            self.session.give_up(0);
             drop(lease);
         }
     }

@@ -6,6 +6,7 @@
 //! came of it goes to `session::observe` as an outcome.
 
 use std::io;
+use std::pin::{Pin, pin};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -96,21 +97,44 @@ pub struct Exchange<'a> {
     pub begins: &'a mut u8,
 }
 
+/// Ready when no reply will come any more.
+type GivenUp<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send)>;
+
 impl Exchange<'_> {
     /// Runs it to its end, or to where it broke.
-    pub async fn run(mut self, message: &mut Message<'_>, moved: &mut Moved) {
+    pub async fn run(self, message: &mut Message<'_>, moved: &mut Moved) {
+        self.run_until(message, moved, pin!(std::future::pending())).await;
+    }
+
+    /// The same, but a server that is given up meanwhile counts as lost.
+    pub async fn run_until(
+        mut self,
+        message: &mut Message<'_>,
+        moved: &mut Moved,
+        mut given_up: GivenUp<'_>,
+    ) {
         self.buffers.inbound.clear();
         self.buffers.out.clear();
-        let done = self.steps(message, moved).await;
-        if let Err(Broken::Client) = done {
-            moved.client_lost = true;
+        match self.steps(message, moved, &mut given_up).await {
+            Ok(()) => {}
+            Err(Broken::Client) => moved.client_lost = true,
+            // An error of ours is to follow what the client has.
+            Err(Broken::Server) if moved.replied == Replied::Some => {
+                self.walker.break_off(&mut self.buffers.out);
+            }
+            Err(Broken::Server) => {}
         }
     }
 
-    async fn steps(&mut self, message: &mut Message<'_>, moved: &mut Moved) -> Result<(), Broken> {
+    async fn steps(
+        &mut self,
+        message: &mut Message<'_>,
+        moved: &mut Moved,
+        given_up: &mut GivenUp<'_>,
+    ) -> Result<(), Broken> {
         if self.setup_replies > 0 && !self.pipelined {
             self.write_flight().await?;
-            if self.read_setup(moved).await? {
+            if self.read_setup(moved, given_up).await? {
                 return Ok(());
             }
             self.send(message, moved).await?;
@@ -119,7 +143,7 @@ impl Exchange<'_> {
             moved.sent = Sent::Part;
             self.write_flight().await?;
             moved.sent = Sent::Whole;
-            if self.read_setup(moved).await? {
+            if self.read_setup(moved, given_up).await? {
                 return Ok(());
             }
         } else {
@@ -129,7 +153,7 @@ impl Exchange<'_> {
             moved.end = Ending::Answered;
             return Ok(());
         }
-        self.read_reply(moved).await
+        self.read_reply(moved, given_up).await
     }
 
     async fn write_flight(&mut self) -> Result<(), Broken> {
@@ -191,7 +215,11 @@ impl Exchange<'_> {
     }
 
     /// Reads the OKs of the set-up. True when one was an ERR.
-    async fn read_setup(&mut self, moved: &mut Moved) -> Result<bool, Broken> {
+    async fn read_setup(
+        &mut self,
+        moved: &mut Moved,
+        given_up: &mut GivenUp<'_>,
+    ) -> Result<bool, Broken> {
         let mut left = self.setup_replies;
         let mut consumed = 0;
         while left > 0 {
@@ -199,7 +227,7 @@ impl Exchange<'_> {
             let packet = read_packet(unread, limits::TERMINATOR_BYTES_MAX)
                 .map_err(|_| broken_protocol(moved))?;
             let Some(packet) = packet else {
-                self.fill().await?;
+                self.fill(given_up).await?;
                 continue;
             };
             match packet.payload.first() {
@@ -219,7 +247,11 @@ impl Exchange<'_> {
     }
 
     /// Reads the reply to its end, handing the client what does not fit.
-    async fn read_reply(&mut self, moved: &mut Moved) -> Result<(), Broken> {
+    async fn read_reply(
+        &mut self,
+        moved: &mut Moved,
+        given_up: &mut GivenUp<'_>,
+    ) -> Result<(), Broken> {
         loop {
             if !self.buffers.inbound.is_empty() {
                 let scan = self
@@ -242,22 +274,35 @@ impl Exchange<'_> {
             }
             if self.buffers.out.len() > limits::READ_AHEAD_BYTES_MAX {
                 moved.replied = Replied::Some;
-                let written = self.client.write_all(&self.buffers.out).await;
-                self.buffers.out.clear();
-                written.map_err(|_| Broken::Client)?;
+                self.write_ahead().await.map_err(|_| Broken::Client)?;
             }
-            self.fill().await?;
+            self.fill(given_up).await?;
         }
     }
 
-    async fn fill(&mut self) -> Result<(), Broken> {
+    /// Hands the client what was read ahead: whole packets, unless one alone is longer than that.
+    async fn write_ahead(&mut self) -> io::Result<()> {
+        let out = &mut self.buffers.out;
+        let whole = out.len().saturating_sub(self.walker.open_bytes());
+        let len = if whole > 0 { whole } else { out.len() };
+        self.client.write_all(out.get(..len).unwrap_or_default()).await?;
+        out.drain(..len);
+        Ok(())
+    }
+
+    async fn fill(&mut self, given_up: &mut GivenUp<'_>) -> Result<(), Broken> {
         let inbound = &mut self.buffers.inbound;
         if inbound.capacity() == inbound.len() {
             inbound.reserve(limits::SLAB_BYTES);
         }
-        match self.server.stream.read_buf(inbound).await {
-            Ok(0) | Err(_) => Err(Broken::Server),
-            Ok(_) => Ok(()),
+        // Cancel-safe: a read that is not ready has taken nothing.
+        tokio::select! {
+            biased;
+            read = self.server.stream.read_buf(inbound) => match read {
+                Ok(0) | Err(_) => Err(Broken::Server),
+                Ok(_) => Ok(()),
+            },
+            () = given_up.as_mut() => Err(Broken::Server),
         }
     }
 }

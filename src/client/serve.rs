@@ -5,6 +5,7 @@
 //! it owns its leases (`client::lease`).
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -316,11 +317,18 @@ impl Conversation {
         self.walker.reset(it.expect, shape);
         self.walker.assume_status(self.session.status());
         let is_read = it.kind == Kind::Read;
-        let lease_is_reader = lease.is_reader;
         self.in_flight = !is_read;
+        // A replica that hangs is given up by its probes, and the read is run elsewhere. What the
+        // primary was told to do it may still do: there only the connection tells that it is lost.
+        let given_up = lease.is_reader.then(|| lease.given_up());
+        let given_up = pin!(async move {
+            match given_up {
+                Some(given_up) => given_up.await,
+                None => std::future::pending().await,
+            }
+        });
         let mut moved = Moved::nothing();
-        let pool = Arc::clone(lease.pool());
-        let exchange = Exchange {
+        Exchange {
             client: &mut self.client,
             server: &mut *lease,
             buffers,
@@ -330,18 +338,8 @@ impl Conversation {
             answers: it.expect != Expect::Nothing,
             begins: &mut self.begins,
         }
-        .run(message, &mut moved);
-        if lease_is_reader {
-            // A replica that hangs is given up by its probes; its connection is not used again,
-            // so nothing is lost by leaving the exchange where it is.
-            tokio::select! {
-                biased;
-                () = exchange => {}
-                () = pool.given_up() => {}
-            }
-        } else {
-            exchange.await;
-        }
+        .run_until(message, &mut moved, given_up)
+        .await;
         self.in_flight = false;
         if moved.setup_refused.is_none() {
             let wanted = self.wanted(it, lease);
@@ -394,6 +392,12 @@ impl Conversation {
         refused: ErrPacket,
         message: &mut Message<'_>,
     ) -> io::Result<bool> {
+        if let Some(again) = self.session.after_setup(it, refused.code, role) {
+            self.lost(lease, again.why);
+            self.house.retried(again.why);
+            *it = again;
+            return Ok(true);
+        }
         drop(lease);
         if role == Role::Reader {
             *it = self.session.to_primary(it);
@@ -433,10 +437,14 @@ impl Conversation {
             Verdict::Fail(refusal) => {
                 self.lost(lease, it.why);
                 self.house.failed(refusal);
-                let sequence = if replied == Replied::Nothing { self.begins } else { self.walker.sequence() };
-                let mut err = Vec::new();
-                refusal.write(&mut err, sequence);
-                write_out(&mut self.client, &err).await?;
+                let mut told = Vec::new();
+                if replied == Replied::Nothing {
+                    refusal.write(&mut told, self.begins);
+                } else {
+                    told.extend_from_slice(out);
+                    refusal.write(&mut told, self.walker.sequence());
+                }
+                write_out(&mut self.client, &told).await?;
                 return Ok(false);
             }
         }

@@ -171,6 +171,12 @@ pub fn after_loss(it: &Forward, in_transaction: bool, sent: Sent, replied: Repli
 
 /// Errors by which a server says that it leaves and has not run the statement.
 const LEAVING: &[u16] = &[1053, 1927, 4031];
+
+/// Whether a server says by this error that it leaves and has not run the statement.
+#[must_use]
+pub fn is_leaving(code: u16) -> bool {
+    LEAVING.contains(&code)
+}
 /// Errors by which a server refuses a write.
 const REFUSES_WRITES: &[u16] = &[1290, 1792, 1836];
 /// Errors that a client's own limits cause: the primary would not do better.
@@ -192,11 +198,16 @@ impl Session {
                 self.connection_gone(outcome.role);
                 (Verdict::Fail(Refusal::LocalInfileOff), write)
             }
-            Ending::Lost | Ending::Malformed => self.observe_loss(it, outcome),
+            Ending::Lost | Ending::Malformed => self.observe_loss(it, said, outcome),
         }
     }
 
-    fn observe_loss(&mut self, it: &Forward, outcome: &Outcome<'_>) -> (Verdict, Option<Write>) {
+    fn observe_loss(
+        &mut self,
+        it: &Forward,
+        said: Said<'_>,
+        outcome: &Outcome<'_>,
+    ) -> (Verdict, Option<Write>) {
         let in_transaction = self.holds.has(Hold::Transaction) && outcome.role == Role::Primary;
         let told = after_loss(it, in_transaction, outcome.sent, outcome.replied);
         let mut write = None;
@@ -205,6 +216,9 @@ impl Session {
         }
         self.connection_gone(outcome.role);
         let verdict = match told {
+            Told::RunAgain if self.insert_id_lost && asks_insert_id(said) => {
+                Verdict::Fail(Refusal::StateLost)
+            }
             Told::RunAgain => Verdict::Retry(it.again(Reason::ReplicaLost, outcome.role)),
             Told::Error(_) if outcome.end == Ending::Malformed => {
                 Verdict::Fail(Refusal::ServerMalformed)
@@ -227,14 +241,11 @@ impl Session {
         let summary = outcome.summary;
         if let Some(End::Err { code, .. }) = &summary.end {
             let first = summary.first_packet_err && outcome.replied == Replied::Nothing;
-            if first && let Some(again) = self.second_thought(it, *code, outcome.role) {
-                if LEAVING.contains(code) {
-                    self.connection_gone(outcome.role);
-                }
-                return (Verdict::Retry(again), None);
-            }
             if LEAVING.contains(code) {
-                return self.observe_leaving(it, outcome);
+                return self.observe_leaving(it, said, outcome);
+            }
+            if first && let Some(again) = self.second_thought(it, *code, outcome.role) {
+                return (Verdict::Retry(again), None);
             }
         }
         self.learn(it, said, summary, outcome.role);
@@ -246,18 +257,20 @@ impl Session {
         (verdict, write)
     }
 
-    /// A server that says it leaves has not run the statement, but its state is gone.
-    fn observe_leaving(&mut self, it: &Forward, outcome: &Outcome<'_>) -> (Verdict, Option<Write>) {
-        let unsent = Outcome { sent: Sent::Part, ..*outcome };
-        self.observe_loss(it, &unsent)
+    /// A server that says first that it leaves has not run it, but its state is gone.
+    fn observe_leaving(
+        &mut self,
+        it: &Forward,
+        said: Said<'_>,
+        outcome: &Outcome<'_>,
+    ) -> (Verdict, Option<Write>) {
+        // After a first result it has run at least some of it.
+        let sent = if outcome.summary.first_packet_err { Sent::Part } else { Sent::Whole };
+        self.observe_loss(it, said, &Outcome { sent, ..*outcome })
     }
 
     /// The same statement elsewhere, when the first packet of the reply was this error.
     fn second_thought(&self, it: &Forward, code: u16, role: Role) -> Option<Forward> {
-        if LEAVING.contains(&code) {
-            let alive = it.retry != Retry::Never && !self.holds.is_hard();
-            return alive.then(|| it.again(Reason::ReplicaLost, role));
-        }
         if role == Role::Reader && !OWN_LIMITS.contains(&code) && !it.held {
             // A replica that lacks a table, a column, a function or a right is no reason for the
             // client to see an error that the primary would not give.
@@ -269,6 +282,16 @@ impl Session {
     /// The same statement on the primary: the replica could not be brought to the session's state.
     pub fn to_primary(&self, it: &Forward) -> Forward {
         it.again(Reason::Misrouted, Role::Reader)
+    }
+
+    /// The server of a connection left while it was brought to the session's state: nothing of
+    /// the statement was run. What to send instead; none if the answer was another one.
+    pub fn after_setup(&mut self, it: &Forward, code: u16, role: Role) -> Option<Forward> {
+        if !LEAVING.contains(&code) {
+            return None;
+        }
+        self.connection_gone(role);
+        Some(it.again(Reason::ReplicaLost, role))
     }
 
     /// Trackers and flags of a whole reply.
@@ -337,6 +360,9 @@ impl Session {
             Said::Command(command) => self.holds_of_command(command, summary, &mut holds),
         }
         self.holds = holds;
+        if summary.insert_id != 0 {
+            self.insert_id_lost = false;
+        }
         if it.needs.insert_id && holds.has(Hold::InsertId) {
             // It is on the connection that is kept, or there is a newer one.
             self.insert_id = None;
@@ -474,6 +500,7 @@ impl Session {
     fn connection_gone(&mut self, role: Role) {
         match role {
             Role::Primary => {
+                self.insert_id_lost |= self.holds.has(Hold::InsertId);
                 self.holds = Holds::NONE;
                 self.prepared.clear();
                 self.dirty = Dirty::default();
@@ -495,6 +522,10 @@ impl Session {
     pub fn served_by(&mut self, server: ServerId) {
         self.sticky = Some(server);
     }
+}
+
+fn asks_insert_id(said: Said<'_>) -> bool {
+    matches!(said, Said::Statement(it, _) if it.effects.has(Effects::INSERT_ID))
 }
 
 /// Whether the reply carried status flags: PREPARE's and STATISTICS' do not.

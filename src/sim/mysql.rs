@@ -9,6 +9,7 @@ mod session;
 pub(super) use session::{COLLATIONS, defaults, set_names};
 mod talk;
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,8 +52,8 @@ pub(super) struct Profile {
     pub(super) leaves: u64,
     /// A replica says that a read is a write.
     pub(super) refuses_read: u64,
-    /// Times between two deaths of servers; 0: none dies.
-    pub(super) death_ms_mean: u64,
+    /// Times between two calamities; 0: there are none.
+    pub(super) calamity_ms_mean: u64,
 }
 
 /// All toy servers and their history.
@@ -82,6 +83,8 @@ pub(super) struct State {
     up: bool,
     /// New connections are refused with 1040.
     full: bool,
+    /// It says nothing any more, and its connections stay open.
+    frozen: bool,
     store: Store,
     locks: BTreeMap<String, u32>,
     /// Logged in and not known to be gone.
@@ -132,6 +135,7 @@ impl Farm {
             server.change(|state| {
                 state.up = true;
                 state.full = false;
+                state.frozen = false;
             });
         }
     }
@@ -196,27 +200,48 @@ impl Farm {
 
     /// Servers die and come back, until all is calm.
     pub(super) async fn misbehave(self: Arc<Self>, mut random: Random) {
-        let mean = self.profile.death_ms_mean;
+        let mean = self.profile.calamity_ms_mean;
         while mean > 0 && !self.is_calm() {
             sleep(Duration::from_millis(random.between(mean / 4, mean * 2))).await;
             let at = usize::try_from(random.between(0, self.profile.replicas as u64)).unwrap_or(0);
             let Some(server) = self.servers.get(at).filter(|_| !self.is_calm()) else { continue };
-            if random.chance(200) {
-                self.oracle.fault(&format!("server {at} is full"));
-                server.change(|state| state.full = true);
-                sleep(Duration::from_millis(random.between(10, 1500))).await;
-                server.change(|state| state.full = false);
-                continue;
+            match random.between(0, 9) {
+                0 => self.fill(&[server], &mut random).await,
+                1 => self.fill(self.servers.get(1..).unwrap_or_default(), &mut random).await,
+                2 | 3 => self.freeze(server, &mut random).await,
+                _ => self.kill(server, &mut random).await,
             }
-            self.oracle.fault(&format!("server {at} dies"));
-            server.die();
-            sleep(Duration::from_millis(random.between(1000, 4000))).await;
-            if at > 0 && random.chance(500) {
-                self.forget_some(server, &mut random);
-            }
-            server.change(|state| state.up = true);
-            self.oracle.note(&format!("server {at} is back"));
         }
+    }
+
+    async fn fill<S: Borrow<Server>>(&self, servers: &[S], random: &mut Random) {
+        let set = |full| {
+            for server in servers {
+                server.borrow().change(|state| state.full = full);
+            }
+        };
+        self.oracle.fault(&format!("{} servers are full", servers.len()));
+        set(true);
+        sleep(Duration::from_millis(random.between(10, 3000))).await;
+        set(false);
+    }
+
+    async fn freeze(&self, server: &Server, random: &mut Random) {
+        self.oracle.fault(&format!("server {} freezes", server.at));
+        server.change(|state| state.frozen = true);
+        sleep(Duration::from_millis(random.between(100, FREEZE_MS_MAX))).await;
+        server.change(|state| state.frozen = false);
+    }
+
+    async fn kill(&self, server: &Server, random: &mut Random) {
+        self.oracle.fault(&format!("server {} dies", server.at));
+        server.die();
+        sleep(Duration::from_millis(random.between(1000, 4000))).await;
+        if server.at > 0 && random.chance(500) {
+            self.forget_some(server, random);
+        }
+        server.change(|state| state.up = true);
+        self.oracle.note(&format!("server {} is back", server.at));
     }
 
     /// A crashed replica lost what it had applied last.
@@ -251,6 +276,8 @@ impl Farm {
     }
 }
 
+/// A server is silent for so long at most.
+const FREEZE_MS_MAX: u64 = 20_000;
 /// Of the primary, in GTIDs.
 const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 

@@ -132,9 +132,7 @@ fn parse_select(words: &[Word]) -> Option<Asked> {
 fn target(table: &Word, rest: &[Word]) -> Option<Target> {
     let (schema, table) = table_named(table.name()?)?;
     match rest {
-        [place, id, eq, number]
-            if place.is("where") && id.is("id") && *eq == Word::Sign('=') =>
-        {
+        [place, id, eq, number] if place.is("where") && id.is("id") && *eq == Word::Sign('=') => {
             Some(Target { schema, table, id: number.name()?.parse().ok()? })
         }
         _ => None,

@@ -25,6 +25,14 @@ fn every_promise_holds_in_every_world() {
     println!("{seeds} worlds: {sum:?}");
 }
 
+#[test]
+fn equal_seeds_are_equal_worlds() {
+    for seed in [3, 1004, 2005] {
+        let (first, second) = (run(seed).unwrap(), run(seed).unwrap());
+        assert_eq!(first, second);
+    }
+}
+
 fn add(a: Counts, b: Counts) -> Counts {
     Counts {
         visits: a.visits + b.visits,

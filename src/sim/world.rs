@@ -3,8 +3,8 @@
 //! The proxy is put together as `app` does it, from the same parts. Each run has a thread and a
 //! paused clock of its own, so that equal seeds are equal runs, whatever ran before.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::link::{PIPE_BYTES, Temper};
 use super::mysql::{Farm, Profile, Roads};
-use super::oracle::Oracle;
 pub use super::oracle::Counts;
+use super::oracle::Oracle;
 use super::php::{Client, PASSWORD};
 use super::random::Random;
 use crate::backend::dial::greeting_only;
@@ -85,8 +85,7 @@ impl Kit {
     /// Runs one world to its end.
     pub fn run(&self, seed: u64) -> Result<Report, Failure> {
         let kit = self.clone();
-        let failed =
-            move |why: &str| Failure { seed, why: why.to_owned(), events: Vec::new() };
+        let failed = move |why: &str| Failure { seed, why: why.to_owned(), events: Vec::new() };
         let thread = std::thread::Builder::new().name(format!("world {seed}"));
         let running = thread.spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -131,11 +130,7 @@ async fn play(seed: u64, kit: Kit) -> Result<Report, Failure> {
     let (events, hash) = oracle.history();
     match oracle.failure() {
         Some(why) => Err(Failure { seed, why, events }),
-        None => Ok(Report {
-            counts: oracle.counts(),
-            took_ms: begun.elapsed().as_millis(),
-            hash,
-        }),
+        None => Ok(Report { counts: oracle.counts(), took_ms: begun.elapsed().as_millis(), hash }),
     }
 }
 
@@ -163,7 +158,7 @@ fn profile(random: &mut Random) -> Profile {
         lost_within: rough * 2,
         leaves: rough * 2,
         refuses_read: rough * 2,
-        death_ms_mean: if rough > 0 { random.pick(&[0, 500, 4000]).unwrap_or(0) } else { 0 },
+        calamity_ms_mean: if rough > 0 { random.pick(&[0, 500, 4000]).unwrap_or(0) } else { 0 },
     }
 }
 
@@ -181,11 +176,7 @@ struct World {
 const CLIENTS_MAX: u32 = 1000;
 
 impl World {
-    async fn build(
-        kit: &Kit,
-        oracle: &Arc<Oracle>,
-        random: &mut Random,
-    ) -> Result<Self, String> {
+    async fn build(kit: &Kit, oracle: &Arc<Oracle>, random: &mut Random) -> Result<Self, String> {
         let profile = profile(random);
         oracle.note(&format!("{profile:?}"));
         let farm = Farm::new(profile, Arc::clone(oracle), random.fork());

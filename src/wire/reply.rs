@@ -32,6 +32,8 @@ pub struct Walker {
     head: [u8; 5],
     head_len: usize,
     chunk: Chunk,
+    /// What was appended of a packet that is not whole yet: bytes, headers too, and chunks.
+    open: (usize, u64),
     capture: Vec<u8>,
     summary: Summary,
 }
@@ -195,6 +197,7 @@ impl Walker {
             head: [0; 5],
             head_len: 0,
             chunk: Chunk::default(),
+            open: (0, 0),
             capture: Vec::new(),
             summary: Summary::default(),
         };
@@ -211,7 +214,7 @@ impl Walker {
         self.capture.shrink_to(CAPTURE_KEPT_BYTES_MAX);
         (self.expect, self.shape) = (expect, shape);
         (self.theirs, self.sent) = (1, 0);
-        (self.head_len, self.chunk) = (0, Chunk::default());
+        (self.head_len, self.chunk, self.open) = (0, Chunk::default(), (0, 0));
         self.stage = match expect {
             Expect::Fetch | Expect::FieldList => Stage::Rows,
             Expect::Nothing => Stage::Done,
@@ -255,9 +258,27 @@ impl Walker {
         low_byte(self.sent).wrapping_add(1)
     }
 
-    /// What went to the client ends with a whole packet, so that an ERR may follow.
-    pub fn is_between_packets(&self) -> bool {
-        (!self.chunk.open || self.chunk.captured) && !self.chunk.continued
+    /// Bytes appended of a packet that is not whole yet. Sent to the client without their rest,
+    /// they would swallow an ERR that has to follow.
+    pub fn open_bytes(&self) -> usize {
+        self.open.0
+    }
+
+    /// The reply breaks off here, and `out` is what the client has yet to get of it: leaves
+    /// whole packets, so that an ERR may follow. A packet that the client has part of is filled up.
+    pub fn break_off(&mut self, out: &mut Vec<u8>) {
+        let (bytes, chunks) = std::mem::take(&mut self.open);
+        let chunk = std::mem::take(&mut self.chunk);
+        if bytes <= out.len() {
+            out.truncate(out.len().saturating_sub(bytes));
+            self.sent = self.sent.wrapping_sub(chunks);
+            return;
+        }
+        out.resize(out.len().saturating_add(chunk.left), 0);
+        if chunk.continues || chunk.continued {
+            out.extend_from_slice(&Header { len: 0, sequence: self.sequence() }.encode());
+            self.sent = self.sent.wrapping_add(1);
+        }
     }
 
     /// The command came in several chunks: the reply's first packet has this number instead of 1.
@@ -376,6 +397,7 @@ impl Walker {
             }
             out.extend_from_slice(&Header { sequence: self.sequence(), ..header }.encode());
             self.sent = self.sent.wrapping_add(1);
+            self.open = (self.open.0.saturating_add(PACKET_HEADER_BYTES), self.open.1 + 1);
         }
         let first_bytes = first.as_slice();
         let rest = self.feed_chunk(first_bytes, out)?;
@@ -396,6 +418,7 @@ impl Walker {
             self.capture.extend_from_slice(bytes);
         } else {
             out.extend_from_slice(bytes);
+            self.open.0 = self.open.0.saturating_add(len);
         }
         if self.chunk.left > 0 {
             return Ok(rest);
@@ -406,6 +429,7 @@ impl Walker {
         } else if closed.captured {
             self.take_captured(out)?;
         } else {
+            self.open = (0, 0);
             self.pass_packets(1, out);
         }
         Ok(rest)

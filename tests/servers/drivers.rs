@@ -10,7 +10,14 @@ use std::process::Command;
 use super::proxy::Proxy;
 use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both};
 
-on_both!(php_mysqli, php_pdo_emulated, php_pdo_native, mysql_in_clear, mysql_with_tls, mariadb_with_tls);
+on_both!(
+    php_mysqli,
+    php_pdo_emulated,
+    php_pdo_native,
+    mysql_in_clear,
+    mysql_with_tls,
+    mariadb_with_tls
+);
 
 fn php_mysqli(flavour: Flavour) {
     php(flavour, "mysqli");
@@ -68,7 +75,10 @@ fn php(flavour: Flavour, driver: &str) {
     for time in ["first", "second"] {
         assert_same(&direct, &ask(&proxy.address), time);
     }
-    assert!(proxy.metric("forebay_route_total", &["target=\"replica\""]) > 0.0, "nothing was split");
+    assert!(
+        proxy.metric("forebay_route_total", &["target=\"replica\""]) > 0.0,
+        "nothing was split"
+    );
 }
 
 fn command_line(flavour: Flavour, name: &str, through: impl Fn(&str, &Tenant) -> Command) {

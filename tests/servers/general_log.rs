@@ -14,8 +14,21 @@ pub(crate) struct Entry {
 }
 
 const COMMANDS: [&str; 15] = [
-    "Connect", "Query", "Execute", "Quit", "Init DB", "Prepare", "Close stmt", "Reset stmt",
-    "Change user", "Statistics", "Ping", "Field List", "Reset connection", "Set option", "Fetch",
+    "Connect",
+    "Query",
+    "Execute",
+    "Quit",
+    "Init DB",
+    "Prepare",
+    "Close stmt",
+    "Reset stmt",
+    "Change user",
+    "Statistics",
+    "Ping",
+    "Field List",
+    "Reset connection",
+    "Set option",
+    "Fetch",
 ];
 
 /// Everything that a user's connections asked of a server.

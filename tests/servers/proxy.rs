@@ -135,7 +135,10 @@ impl Proxy {
 
     /// Asks its admin port; none while nobody listens.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
-        http(&self.admin, &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
+        http(
+            &self.admin,
+            &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"),
+        )
     }
 
     /// The sum of all values of a metric whose labels have all of these.

@@ -117,7 +117,10 @@ fn judge(stack: &Stack, tenant: &Tenant) {
 /// What Forebay itself says to a replica.
 fn is_of_the_session(sql: &str) -> bool {
     let is_question = sql.starts_with("SELECT ") && sql.contains("@@") && !sql.contains(":=");
-    is_question || sql.starts_with("SET ") || sql.starts_with("USE ") || sql.starts_with("SELECT NULL")
+    is_question
+        || sql.starts_with("SET ")
+        || sql.starts_with("USE ")
+        || sql.starts_with("SELECT NULL")
 }
 
 fn no_write_reaches_a_replica(flavour: Flavour) {

@@ -100,18 +100,16 @@ impl Stack {
             Flavour::MySql97 => "mysql97",
         };
         let folder = std::env::temp_dir().join(format!("forebay-servers-{owner}-{name}"));
-        let lock_path =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("servers-{name}.lock"));
+        let lock_path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("servers-{name}.lock"));
         let lock =
             OpenOptions::new().create(true).append(true).open(&lock_path).expect("a lock file");
         lock.lock().unwrap();
         if !folder.join("env").exists() {
             let owner = owner.to_string();
-            script(&["up", path(&folder), "--db", name, "--owner", &owner].map(String::from), &[
-                "general_log=ON",
-                "max_allowed_packet=64M",
-                "max_connections=400",
-            ]);
+            script(
+                &["up", path(&folder), "--db", name, "--owner", &owner].map(String::from),
+                &["general_log=ON", "max_allowed_packet=64M", "max_connections=400"],
+            );
         }
         let environment = read_environment(&folder);
         let stack = Self { flavour, folder, environment, is_alone, _lock: lock };
@@ -135,14 +133,10 @@ impl Stack {
             self.script(&["start", node]);
         }
         let (stop, start) = match self.flavour {
-            Flavour::MariaDb => (
-                "STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=0",
-                "START SLAVE",
-            ),
-            Flavour::MySql97 => (
-                "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_DELAY=0",
-                "START REPLICA",
-            ),
+            Flavour::MariaDb => ("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=0", "START SLAVE"),
+            Flavour::MySql97 => {
+                ("STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_DELAY=0", "START REPLICA")
+            }
         };
         for node in REPLICAS {
             let mut root = self.root(node);
@@ -203,9 +197,7 @@ impl Stack {
     /// Whether a server has executed anything of its own.
     pub(crate) fn has_diverged(&self, node: &str) -> bool {
         let own = match self.flavour {
-            Flavour::MariaDb => {
-                "SELECT @@gtid_binlog_state REGEXP CONCAT('-', @@server_id, '-')"
-            }
+            Flavour::MariaDb => "SELECT @@gtid_binlog_state REGEXP CONCAT('-', @@server_id, '-')",
             Flavour::MySql97 => "SELECT INSTR(@@GLOBAL.gtid_executed, @@server_uuid) > 0",
         };
         self.root(node).cell(own) != "0"

@@ -163,8 +163,10 @@ impl Session {
         if let Some(client) = client {
             self.compare(client);
         }
-        let is_write =
-            matches!(&asked, Asked::Write(..) | Asked::Add(..) | Asked::Read(_, true) | Asked::Lock(_));
+        let is_write = matches!(
+            &asked,
+            Asked::Write(..) | Asked::Add(..) | Asked::Read(_, true) | Asked::Lock(_)
+        );
         if is_write && self.at > 0 {
             self.farm.oracle.fail(&format!("a replica was sent {text:?}"));
             return read_only();

@@ -19,15 +19,15 @@ impl Visit {
         self.preamble().await?;
         for _ in 0..self.random.between(1, 10) {
             match self.random.between(0, 99) {
-                0..=29 => self.read().await?,
-                30..=44 => drop(self.write().await?),
-                45..=54 => self.add().await?,
-                55..=69 => self.transaction().await?,
-                70..=74 => self.user_variable().await?,
-                75..=79 => self.lock().await?,
-                80..=84 => self.change().await?,
-                85..=92 => self.ask().await?,
-                93..=95 => self.read_long().await?,
+                0..=54 => self.read().await?,
+                55..=66 => drop(self.write().await?),
+                67..=73 => self.add().await?,
+                74..=81 => self.transaction().await?,
+                82..=83 => self.user_variable().await?,
+                84 => self.lock().await?,
+                85..=88 => self.change().await?,
+                89..=93 => self.ask().await?,
+                94..=95 => self.read_long().await?,
                 96..=97 => self.reset().await?,
                 _ => {
                     self.say_nothing_wrong(COM_PING, b"").await?;

@@ -14,7 +14,7 @@ use crate::sim::link::{Line, Temper};
 use crate::sim::mysql::{COLLATIONS, defaults, set_names};
 use crate::sim::oracle::{Believed, Oracle};
 use crate::sim::random::Random;
-use crate::sim::store::{SCHEMAS, schema_named};
+use crate::sim::store::SCHEMAS;
 use crate::wire::auth::{CACHING_SHA2, NATIVE, caching_sha2_token, native_token};
 use crate::wire::capability::Capabilities;
 use crate::wire::cursor::Cursor;
@@ -91,7 +91,7 @@ impl Visit {
             oracle: Arc::clone(oracle),
             line: Line::new(pipe, random.fork(), temper),
             random,
-            believed: Believed { variables: checked(), ..Believed::default() },
+            believed: Believed { variables: defaults(true), ..Believed::default() },
             insert_id: Some(0),
             tokens: 0,
             capabilities,
@@ -255,7 +255,8 @@ impl Visit {
         }
         let summary = walker.summary().clone();
         let is_rows = summary.end == Some(End::Rows);
-        let rows = if is_rows { self.rows(&whole).ok_or("rows make no sense")? } else { Vec::new() };
+        let rows =
+            if is_rows { self.rows(&whole).ok_or("rows make no sense")? } else { Vec::new() };
         Ok(Reply { summary, rows })
     }
 
@@ -321,14 +322,4 @@ fn row(payload: &[u8], columns: usize) -> Option<Vec<Option<String>>> {
         }
     }
     Some(row)
-}
-
-/// The variables that a session of this client has at first; each is compared on each server.
-fn checked() -> std::collections::BTreeMap<&'static str, String> {
-    defaults(true)
-}
-
-/// The schema of that name, which exists.
-pub(super) fn known(name: &str) -> &'static str {
-    schema_named(name).unwrap_or(SCHEMAS[0])
 }

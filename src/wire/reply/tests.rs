@@ -501,7 +501,8 @@ fn errs_of_our_own_fit_between_packets() {
                 rest = &rest[packet.consumed..];
             }
         }
-        assert_eq!(walker.is_between_packets(), between, "after byte {at}");
+        assert_eq!(walker.open_bytes() == 0, between, "after byte {at}");
+        assert!(between || walker.open_bytes() == rest.len(), "after byte {at}");
         if between {
             assert_eq!(walker.sequence(), next, "after byte {at}");
         }
@@ -533,4 +534,34 @@ fn one_walker_serves_many_replies() {
     let simple = packets(&[plain_ok(AUTO)]);
     assert_eq!(walker.feed(&simple, &mut out), Ok(Scan::Done { consumed: simple.len() }));
     assert_eq!(out, simple);
+}
+
+/// Wherever a reply breaks off, and whatever of it the client has: an ERR can follow.
+#[test]
+fn a_reply_that_breaks_off_ends_with_a_whole_packet() {
+    let long = vec![7; 0xff_ffff + 3];
+    let theirs = packets(&[bytes(b"\x01"), bytes(b"\x03def"), bytes(b"\x01x"), long]);
+    let cuts: Vec<usize> =
+        (1..24).chain([0x00ff_fff0, theirs.len() - 5, theirs.len() - 1]).collect();
+    for cut in cuts {
+        for kept in 0..=1 {
+            let mut walker = Walker::new(Query, DOWN);
+            let mut out = Vec::new();
+            let _ = walker.feed(&theirs[..cut], &mut out).unwrap();
+            // All of it has gone to the client, or all whole packets have.
+            let gone = out.len() - walker.open_bytes() * kept;
+            let mut told: Vec<u8> = out.drain(..gone).collect();
+            walker.break_off(&mut out);
+            told.extend_from_slice(&out);
+            write_packet(&mut told, walker.sequence(), &err());
+            let (mut rest, mut last, mut next) = (&told[..], Vec::new(), 1_u8);
+            while let Some(packet) = crate::wire::frame::read_packet(rest, usize::MAX).unwrap() {
+                assert!(packet.consumed > 0xff_ffff || packet.sequence == next, "cut at {cut}");
+                next = packet.sequence + 1;
+                last = packet.payload.to_vec();
+                rest = &rest[packet.consumed..];
+            }
+            assert_eq!((rest.len(), last), (0, err()), "cut at {cut}, {kept}");
+        }
+    }
 }
