@@ -1,1 +1,170 @@
-//! To come.
+//! One server connection for all: nothing of one client's session is seen by the next.
+
+use forebay::wire::capability::Capabilities;
+
+use super::client::{Client, Login};
+use super::proxy::{Proxy, Setup};
+use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both, until};
+
+on_both!(
+    nothing_leaks,
+    reset_and_change_of_user,
+    with_and_without_a_database,
+    several_statements_only_for_who_asked,
+    a_transaction_is_rolled_back_when_its_client_leaves,
+);
+
+/// One connection to each server beside the watcher's, which is of another account.
+fn single(stack: &Stack) -> Proxy {
+    Setup::of(stack).monitored().file("[pool]\nmax_connections_per_server = 2").start()
+}
+
+/// What a client leaves behind, and what the next must not see: question and fresh answer.
+const TRACES: &[(&str, &str)] = &[
+    ("SET SESSION sql_mode = 'ANSI_QUOTES'", "SELECT @@SESSION.sql_mode LIKE '%ANSI_QUOTES%'"),
+    ("SET time_zone = '+07:00'", "SELECT @@SESSION.time_zone = '+07:00'"),
+    ("SET @secret = 'known'", "SELECT IFNULL(@secret, 0)"),
+    ("SELECT GET_LOCK('leak', 0)", "SELECT IS_USED_LOCK('leak') IS NOT NULL"),
+    ("SET NAMES latin1", "SELECT @@character_set_client = 'latin1'"),
+    (
+        "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SELECT @@transaction_isolation = 'SERIALIZABLE'",
+    ),
+    ("SET autocommit = 0", "SELECT @@autocommit = 0"),
+    ("SET SESSION group_concat_max_len = 5", "SELECT @@group_concat_max_len = 5"),
+    ("SET SESSION foreign_key_checks = 0", "SELECT @@foreign_key_checks = 0"),
+    ("INSERT INTO note (text) VALUES ('x')", "SELECT LAST_INSERT_ID()"),
+    ("SET SESSION max_sort_length = 64", "SELECT @@max_sort_length = 64"),
+];
+
+fn prepare(stack: &Stack, name: &str) -> Tenant {
+    let tenant = stack.tenant(name);
+    let mut root = stack.root(PRIMARY);
+    root.run(&format!(
+        "CREATE TABLE {}.note (id INT PRIMARY KEY AUTO_INCREMENT, text VARCHAR(99))",
+        tenant.name
+    ));
+    stack.sync();
+    tenant
+}
+
+fn nothing_leaks(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "leak");
+    let proxy = single(&stack);
+    for (leave, look) in TRACES {
+        // MariaDB's older name.
+        let look = match flavour {
+            Flavour::MariaDb => look.replace("@@transaction_isolation", "@@tx_isolation"),
+            Flavour::MySql97 => (*look).to_owned(),
+        };
+        let mut first = proxy.client(&tenant);
+        first.run(leave);
+        if !leave.starts_with("INSERT") {
+            assert_ne!(first.cell(&look), "0", "{leave} has no effect on its own session");
+        }
+        first.quit();
+        assert_eq!(proxy.client(&tenant).cell(&look), "0", "{leave} is seen by the next client");
+    }
+    let mut first = proxy.client(&tenant);
+    first.run("CREATE TEMPORARY TABLE scrap (id INT)");
+    first.run("SELECT * FROM scrap");
+    first.quit();
+    assert_eq!(proxy.client(&tenant).refused("SELECT * FROM scrap"), 1146);
+    let mut first = proxy.client(&tenant);
+    first.run("PREPARE s FROM 'SELECT 1'");
+    first.quit();
+    assert_eq!(proxy.client(&tenant).refused("EXECUTE s"), 1243);
+}
+
+fn reset_and_change_of_user(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "reset");
+    let other = prepare(&stack, "reset_other");
+    let proxy = single(&stack);
+    let mut client = proxy.client(&tenant);
+    let soil = |client: &mut Client| {
+        client.run("SET @a = 1");
+        client.run("SET time_zone = '+07:00'");
+        client.run("CREATE TEMPORARY TABLE scrap (id INT)");
+    };
+    let assert_clean = |client: &mut Client, database: &str| {
+        assert_eq!(client.cell("SELECT @a"), "NULL");
+        assert_eq!(client.cell("SELECT @@time_zone = '+07:00'"), "0");
+        assert_eq!(client.refused("SELECT * FROM scrap"), 1146);
+        assert_eq!(client.cell("SELECT DATABASE()"), database);
+    };
+    soil(&mut client);
+    client.simple(31, &[]).expect("COM_RESET_CONNECTION");
+    assert_clean(&mut client, &tenant.name);
+    soil(&mut client);
+    client.change_user(&other.login()).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_clean(&mut client, &other.name);
+    assert!(client.cell("SELECT CURRENT_USER()").starts_with(&other.name));
+    let wrong = Login::new(&tenant.name, "wrong").to(&tenant.name);
+    assert_eq!(client.change_user(&wrong).unwrap_err().code(), 1045);
+    assert!(client.query("SELECT 1").is_err(), "a refused change of user ends the connection");
+}
+
+fn with_and_without_a_database(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "database");
+    let proxy = single(&stack);
+    for _ in 0..2 {
+        let mut with = proxy.client(&tenant);
+        assert_eq!(with.cell("SELECT DATABASE()"), tenant.name);
+        with.run("SELECT COUNT(*) FROM note");
+        with.quit();
+        let login = Login::new(&tenant.name, &tenant.name);
+        let mut without = Client::connect(&proxy.address, &login).unwrap();
+        assert_eq!(without.cell("SELECT DATABASE()"), "NULL");
+        assert_eq!(without.refused("SELECT COUNT(*) FROM note"), 1046);
+        assert_eq!(without.refused("INSERT INTO note (text) VALUES ('x')"), 1046);
+        without.run(&format!("SELECT COUNT(*) FROM {}.note", tenant.name));
+        without.simple(2, tenant.name.as_bytes()).expect("COM_INIT_DB");
+        without.run("INSERT INTO note (text) VALUES ('x')");
+        without.quit();
+    }
+    let mut client = proxy.client(&tenant);
+    assert_eq!(client.simple(2, b"nowhere").unwrap_err().code() / 2, 1044 / 2, "1044 or 1049");
+    assert_eq!(client.cell("SELECT DATABASE()"), tenant.name);
+    let login = Login::new(&tenant.name, &tenant.name).to("nowhere");
+    let refused = Client::connect(&proxy.address, &login).err().expect("no such schema");
+    assert!([1044, 1049].contains(&refused.code()), "{refused}");
+}
+
+fn several_statements_only_for_who_asked(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "several");
+    let proxy = single(&stack);
+    let several = "INSERT INTO note (text) VALUES ('a'); SELECT COUNT(*) FROM note; SELECT 3";
+    let asking = tenant.login().with(Capabilities::MULTI_STATEMENTS);
+    for _ in 0..2 {
+        let mut asked = Client::connect(&proxy.address, &asking).unwrap();
+        assert_eq!(asked.query_all(several).unwrap().len(), 3);
+        asked.run("SET @held = 1");
+        assert_eq!(asked.query_all(several).unwrap().len(), 3, "on a held connection");
+        asked.quit();
+        let mut other = proxy.client(&tenant);
+        assert_eq!(other.refused(several), 1064, "on the connection that was just used so");
+        other.simple(27, &[0, 0]).expect("COM_SET_OPTION");
+        assert_eq!(other.query_all(several).unwrap().len(), 3);
+        other.simple(27, &[1, 0]).expect("COM_SET_OPTION");
+        assert_eq!(other.refused(several), 1064);
+        other.quit();
+    }
+}
+
+fn a_transaction_is_rolled_back_when_its_client_leaves(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "left");
+    let proxy = single(&stack);
+    let mut first = proxy.client(&tenant);
+    first.run("BEGIN");
+    first.run("INSERT INTO note (text) VALUES ('never')");
+    drop(first);
+    until("rolled back", || proxy.metric("forebay_holds", &[]) == 0.0);
+    let mut second = proxy.client(&tenant);
+    second.run("COMMIT");
+    assert_eq!(second.cell("SELECT COUNT(*) FROM note FOR UPDATE"), "0");
+}
