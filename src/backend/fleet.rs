@@ -329,6 +329,12 @@ impl Fleet {
         let mut tries = 0;
         loop {
             let mut lease = self.lease_primary(&credentials, account).await?;
+            if !lease.is_new() {
+                // A connection that is open proves what was right when it was opened.
+                let deadline = Instant::now() + self.ways.connect_timeout;
+                let renewed = lease.renew(&credentials, false, deadline).await;
+                renewed.map_err(|error| told_at_login(LeaseError::Open(error)))?;
+            }
             match self.learn_baseline(&mut lease).await {
                 Ok(()) => lease.give_back(0),
                 // Without the values a session's own would be guessed: wait for them.
@@ -400,16 +406,7 @@ impl Fleet {
             last: None,
             deadline: Instant::now() + self.ways.connect_timeout,
         };
-        self.lease(&request).await.map_err(|error| match error {
-            LeaseError::Open(OpenError::Dial(DialError::Refused(refused))) => refused,
-            // MySQL leads names that it does not know into some plugin or other: they must look
-            // like wrong passwords.
-            LeaseError::Open(OpenError::Dial(DialError::Plugin(_))) => {
-                ErrPacket::new(1045, b"28000", "Access denied")
-            }
-            LeaseError::Open(error) => ErrPacket::new(1105, b"HY000", no_primary(&error)),
-            LeaseError::Busy => ErrPacket::new(1040, b"08004", "Too many connections"),
-        })
+        self.lease(&request).await.map_err(told_at_login)
     }
 
     async fn read_baseline(&self, lease: &mut Lease) -> Result<Baseline, QueryError> {
@@ -456,6 +453,20 @@ fn is_lost(error: &QueryError) -> bool {
         QueryError::Lost(_) => true,
         QueryError::Refused(refused) => is_leaving(refused.code),
         QueryError::Malformed(_) => false,
+    }
+}
+
+/// What a client is told who cannot be logged in at the primary.
+fn told_at_login(error: LeaseError) -> ErrPacket {
+    match error {
+        LeaseError::Open(OpenError::Dial(DialError::Refused(refused))) => refused,
+        // MySQL leads names that it does not know into some plugin or other: they must look like
+        // wrong passwords.
+        LeaseError::Open(OpenError::Dial(DialError::Plugin(_))) => {
+            ErrPacket::new(1045, b"28000", "Access denied")
+        }
+        LeaseError::Open(error) => ErrPacket::new(1105, b"HY000", no_primary(&error)),
+        LeaseError::Busy => ErrPacket::new(1040, b"08004", "Too many connections"),
     }
 }
 

@@ -207,6 +207,7 @@ impl Pool {
             pool: Arc::clone(self),
             slot,
             owner,
+            is_new: false,
             times_given_up: self.times_given_up.load(Ordering::Acquire),
             connection: Some(connection),
             live: Arc::clone(live),
@@ -233,6 +234,7 @@ impl Pool {
             pool: Arc::clone(self),
             slot,
             owner: 0,
+            is_new: true,
             times_given_up: self.times_given_up.load(Ordering::Acquire),
             connection: Some(Box::new(opened)),
             live: Arc::clone(live),
@@ -382,6 +384,7 @@ pub struct Lease {
     pool: Arc<Pool>,
     slot: Slot,
     owner: u64,
+    is_new: bool,
     /// Of its pool, when it was leased.
     times_given_up: u64,
     connection: Option<Box<Connection>>,
@@ -406,6 +409,12 @@ impl Lease {
     #[must_use]
     pub fn place(&self) -> Place {
         self.slot
+    }
+
+    /// It logged in for this lease: so the password is right now, not some time ago.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// The session that used it last; 0: nobody who still lives.
@@ -450,9 +459,10 @@ impl Lease {
         let is_reader = self.is_reader;
         // The old one first: the server's limit may be this very connection.
         self.stream = Stream::from(tokio::io::duplex(1).0);
-        let opened = self.pool.dialer.open(credentials, found_rows, is_reader, deadline).await?;
-        self.owner = 0;
-        **self = opened;
+        let opened = self.pool.dialer.open(credentials, found_rows, is_reader, deadline).await;
+        self.pool.count_login(opened.as_ref().err());
+        **self = opened?;
+        (self.owner, self.is_new) = (0, true);
         Ok(())
     }
 }
