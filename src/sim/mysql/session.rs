@@ -136,6 +136,13 @@ impl Session {
         DONE
     }
 
+    /// The connection is lost by the server's doing, and its locks with it.
+    pub(super) fn lost(&self) {
+        if let Some(owner) = self.owner {
+            self.farm.oracle.unlocked(owner);
+        }
+    }
+
     /// COM_RESET_CONNECTION, and the end.
     pub(super) fn reset(&mut self) {
         self.variables = defaults(self.at == 0);

@@ -75,6 +75,9 @@ impl Talk<'_> {
             if let Some(fault) = fault {
                 let event = format!("server {} {fault:?} at {}", self.server.at, shown(&payload));
                 self.farm.oracle.fault(&event);
+                if fault != Fault::RefusesRead {
+                    session.lost();
+                }
             }
             let reply = match fault {
                 Some(Fault::LostBefore) => return None,
