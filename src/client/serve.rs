@@ -378,7 +378,8 @@ impl Conversation {
             return Ok(steps);
         }
         let found_rows = self.capabilities.has(Capabilities::FOUND_ROWS);
-        let renewed = lease.renew(&self.credentials, found_rows, self.lease_deadline()).await;
+        let renewing = lease.renew(&self.credentials, found_rows, self.lease_deadline());
+        let renewed = Box::pin(renewing).await;
         renewed.map_err(|error| tracing::debug!(%error, "cannot log in anew"))?;
         Ok(put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline))
     }
