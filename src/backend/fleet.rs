@@ -40,7 +40,7 @@ pub struct FleetPolicy {
     pub primary: String,
     /// `host:port` of each replica, or of what stands before them.
     pub replicas: Vec<String>,
-    /// Connections to one server, over all accounts.
+    /// Connections to one server, over all accounts; one of them watches it.
     pub connections_max: u32,
     /// Idle connections older than this are closed.
     pub idle_max: Duration,
@@ -279,6 +279,15 @@ impl Fleet {
         id
     }
 
+    /// A server is known at this address and answers its watcher: nobody else can be there, for
+    /// every new connection is asked who it is.
+    #[must_use]
+    pub fn is_well_at(&self, address: &str) -> bool {
+        let snapshot = self.snapshot.load();
+        let there = snapshot.find_address(address).and_then(|id| snapshot.server(id));
+        there.is_some_and(|server| server.health.serves_reads())
+    }
+
     /// The connection to a server was lost: what it had applied has to be asked anew.
     pub fn renew(&self, id: ServerId) {
         self.change(|snapshot| snapshot.with_incarnation(id));
@@ -291,7 +300,9 @@ impl Fleet {
         };
         let dialer = Dialer::new(self.ways.clone(), &server.address, identity, flavour);
         let counters = self.metrics.servers.join(&server.address).ok();
-        let pool = Pool::new(server.id, dialer, self.policy.connections_max, counters);
+        // One of the operator's connections is the watcher's.
+        let connections_max = self.policy.connections_max.saturating_sub(1).max(1);
+        let pool = Pool::new(server.id, dialer, connections_max, counters);
         let mut pools = HashMap::clone(&self.pools.load());
         pools.insert(server.id, pool);
         self.pools.store(Arc::new(pools));

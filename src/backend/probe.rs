@@ -69,6 +69,9 @@ async fn discover(fleet: Arc<Fleet>) {
         };
         for name in &fleet.policy.replicas {
             for address in resolve(&fleet.ways.network, name).await {
+                if settled.contains(&address) && fleet.is_well_at(&address) {
+                    continue;
+                }
                 let looks = if settled.contains(&address) { 1 } else { LOOKS };
                 let seen = look(&fleet, &address, &account, looks).await;
                 match seen.len() {
@@ -91,12 +94,14 @@ async fn look(
 ) -> HashSet<Identity> {
     let dialer = Dialer::new(fleet.ways.clone(), address, None, Flavour::MySql);
     let mut seen = HashSet::new();
+    // Met only when the looking is over: a look and a watcher's line are then never open at once,
+    // and the operator's limit of connections holds.
     for _ in 0..looks {
         let deadline = Instant::now() + fleet.ways.connect_timeout;
         match dialer.open_at(address, account, false, true, deadline).await {
             Ok((_, identity)) => {
-                if seen.len() < limits::SERVERS_MAX && seen.insert(identity.clone()) {
-                    fleet.meet(address, &identity, dialer.flavour());
+                if seen.len() < limits::SERVERS_MAX {
+                    seen.insert(identity);
                 }
             }
             Err(error) => {
@@ -104,6 +109,9 @@ async fn look(
                 break;
             }
         }
+    }
+    for identity in &seen {
+        fleet.meet(address, identity, dialer.flavour());
     }
     seen
 }
@@ -125,6 +133,12 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
         if let Some(connection) = &mut line {
             let asked = timeout(ANSWER_WAIT, examine(&fleet, id, connection)).await;
             failed = !matches!(asked, Ok(Ok(())));
+            if asked.is_err()
+                && let Some(pool) = fleet.pool(id)
+            {
+                // It hangs: whoever waits for a reply from it waits in vain.
+                pool.give_up();
+            }
             if let Ok(Err(error)) = &asked {
                 tracing::warn!(server = %server.address, %error, "a probe failed");
             }

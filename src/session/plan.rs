@@ -10,7 +10,7 @@ use crate::session::answer::Local;
 use crate::session::hold::{Hold, Holds};
 use crate::session::refusal::Refusal;
 use crate::session::variable::Values;
-use crate::sql::{Effects, Hint, Proof, Scope, Statement, Table, Verb};
+use crate::sql::{Effects, Hint, Proof, Scope, Statement, Table, Verb, is_system_schema};
 use crate::wire::command::Command;
 use crate::wire::reply::Expect;
 
@@ -324,7 +324,8 @@ impl Session {
         let reader_may = it.statements == 1
             && !it.effects.has_any(Effects::WRITES | Effects::LOCKS_ROWS)
             && (it.proof == Proof::Read
-                || (it.proof == Proof::UnknownRead && it.hint == Hint::Replica));
+                || (it.proof == Proof::UnknownRead && it.hint == Hint::Replica))
+            && !self.is_in_system_schema();
         if self.holds.is_hard() {
             return (Role::Primary, Reason::Held);
         }
@@ -348,6 +349,12 @@ impl Session {
             (false, _) if it.effects.has(Effects::WRITES) => (Role::Primary, Reason::Write),
             (false, _) => (Role::Primary, Reason::Unproved),
         }
+    }
+
+    /// Unqualified names then mean tables about the server.
+    fn is_in_system_schema(&self) -> bool {
+        let database = self.values.database.as_deref();
+        database.and_then(|name| std::str::from_utf8(name).ok()).is_some_and(is_system_schema)
     }
 
     /// The last write of any schema that it reads.

@@ -51,7 +51,9 @@ fn shape_is_a_fixed_point(text: &[u8], mode: Mode, statement: &Statement) {
         return;
     }
     let (mut once, mut twice) = (Vec::new(), Vec::new());
+    shape::write_shape_plainly(text, mode, &mut twice);
     let hint = shape::write_shape(text, mode, &mut once);
+    assert_eq!(once.escape_ascii().to_string(), twice.escape_ascii().to_string());
     shape::write_shape(&once, mode, &mut twice);
     assert_eq!(once.escape_ascii().to_string(), twice.escape_ascii().to_string());
     let digest = shape::digest(&once, mode, hint, 7);

@@ -6,9 +6,11 @@
 //! never forgotten. A leading comment is, once its hint is read: it decides nothing else.
 //! Called by `cache` for each statement; allocates only when a buffer grows.
 
+mod skim;
+
 use xxhash_rust::xxh3;
 
-use super::token::{Gap, Kind, Lexer, Token};
+use super::token::{DIGIT, Gap, HIGH, Kind, Lexer, Token, WORD, class};
 use super::{Hint, Mode};
 
 /// Two keyed hashes of one shape. The second is compared on a hit.
@@ -29,6 +31,15 @@ pub(crate) fn digest(shape: &[u8], mode: Mode, hint: Hint, seed: u64) -> Digest 
 
 /// Writes the shape of `text` to `out` (which is emptied first) and gives its leading hint.
 pub(crate) fn write_shape(text: &[u8], mode: Mode, out: &mut Vec<u8>) -> Hint {
+    write::<true>(text, mode, out)
+}
+
+/// The same without the short cut: what `skim` is held against.
+pub(crate) fn write_shape_plainly(text: &[u8], mode: Mode, out: &mut Vec<u8>) -> Hint {
+    write::<false>(text, mode, out)
+}
+
+fn write<const SKIM: bool>(text: &[u8], mode: Mode, out: &mut Vec<u8>) -> Hint {
     out.clear();
     out.reserve(text.len() + 16);
     let mut writer = Writer::new(text, out);
@@ -42,6 +53,9 @@ pub(crate) fn write_shape(text: &[u8], mode: Mode, out: &mut Vec<u8>) -> Hint {
     let mut token = Token { gap: Gap::None, gap_start: first.start, ..first };
     while token.kind != Kind::End {
         writer.token(token);
+        if SKIM {
+            writer.skim(&mut lexer);
+        }
         token = lexer.next();
     }
     writer.settle();
@@ -157,38 +171,29 @@ impl<'a, 'o> Writer<'a, 'o> {
         }
     }
 
-    #[inline]
     fn word(&mut self, token: Token) {
         self.settle();
         self.gap(token);
         let word = self.text.get(token.start..token.end).unwrap_or_default();
-        if word.len() == 2 && word.eq_ignore_ascii_case(b"IN") {
-            self.list = List::AfterIn;
-        }
+        self.list = if is_in(word) { List::AfterIn } else { List::Outside };
         if self.statement_start {
-            self.verbatim |=
-                word.eq_ignore_ascii_case(b"SET") || word.eq_ignore_ascii_case(b"SHOW");
+            let is = |expected: &[u8]| word.eq_ignore_ascii_case(expected);
+            self.verbatim |= is(b"SET") || is(b"SHOW");
             self.statement_start = false;
         }
-        if self.after_limit {
-            self.after_limit = word.eq_ignore_ascii_case(b"OFFSET");
-        } else {
-            self.after_limit = word.len() == 5 && word.eq_ignore_ascii_case(b"LIMIT");
-        }
+        self.after_limit = is_limit(word, self.after_limit);
         self.after_literal = false;
     }
 
-    #[inline]
     fn symbol(&mut self, token: Token, byte: u8) {
-        match (byte, self.list) {
-            (b'(', List::AfterIn) => self.list = List::Open,
-            (b',', List::Member { kind, folded }) => {
-                self.list = List::Comma { kind, folded, token };
-                return;
-            }
-            _ => self.settle(),
+        if let (b',', List::Member { kind, folded }) = (byte, self.list) {
+            self.list = List::Comma { kind, folded, token };
+            return;
         }
+        let opens = self.list == List::AfterIn;
+        self.settle();
         self.gap(token);
+        self.list = if opens && byte == b'(' { List::Open } else { List::Outside };
         self.statement_start = byte == b';' || (self.statement_start && byte == b'(');
         self.after_limit &= byte == b',';
         self.after_literal = false;
@@ -226,13 +231,24 @@ impl<'a, 'o> Writer<'a, 'o> {
             // tell a list that was folded before them from one that was not.
             let odd = folded || token.gap == Gap::Comment;
             self.out.extend_from_slice(if odd { b"/**/ " } else { b" " });
+            self.written = token.start;
         } else {
             self.gap(token);
-            self.copy_to(token.start);
         }
-        self.written = token.end;
         let zero = self.after_limit && self.text.get(token.start..token.end) == Some(b"0");
-        self.out.extend_from_slice(placeholder(token.kind, zero));
+        self.write_literal(token.start, token.end, placeholder(token.kind, zero));
+    }
+
+    #[inline]
+    fn write_literal(&mut self, start: usize, end: usize, placeholder: &[u8]) {
+        self.copy_to(start);
+        let touches = |byte: &u8| class(*byte) & (WORD | DIGIT | HIGH) != 0;
+        if self.text.get(start) == Some(&b'"') && self.out.last().is_some_and(touches) {
+            // The shape's strings have single quotes: n"x" is a name and a string, n'x' is one.
+            self.out.push(b' ');
+        }
+        self.out.extend_from_slice(placeholder);
+        self.written = end;
         self.after_literal = true;
     }
 
@@ -272,6 +288,21 @@ impl<'a, 'o> Writer<'a, 'o> {
             self.out.extend_from_slice(piece);
             self.written = end;
         }
+    }
+}
+
+#[inline]
+fn is_in(word: &[u8]) -> bool {
+    word.len() == 2 && word.eq_ignore_ascii_case(b"IN")
+}
+
+/// LIMIT, or OFFSET in a LIMIT: a number follows whose being zero matters.
+#[inline]
+fn is_limit(word: &[u8], after_limit: bool) -> bool {
+    match word.len() {
+        5 => word.eq_ignore_ascii_case(b"LIMIT"),
+        6 => after_limit && word.eq_ignore_ascii_case(b"OFFSET"),
+        _ => false,
     }
 }
 

@@ -72,10 +72,13 @@ pub(crate) struct Lexer<'a> {
 /// Executable comments that may stand in any statement: mysqldump's, harmless run or not.
 const HARMLESS: [&[u8]; 2] = [b"/*!40001 SQL_NO_CACHE */", b"/*!40100 WITH CONSISTENT SNAPSHOT */"];
 
-const BLANK: u8 = 1;
-const WORD: u8 = 2;
-const DIGIT: u8 = 4;
-const HIGH: u8 = 8;
+pub(super) const BLANK: u8 = 1;
+pub(super) const WORD: u8 = 2;
+pub(super) const DIGIT: u8 = 4;
+pub(super) const HIGH: u8 = 8;
+/// A symbol that is one token whatever stands around it. (A dot and a star are not.)
+pub(super) const SIMPLE: u8 = 16;
+pub(super) const QUOTE: u8 = 32;
 const IN_WORD: u8 = WORD | DIGIT | HIGH;
 
 #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
@@ -88,6 +91,9 @@ const CLASS: [u8; 256] = {
             b'A'..=b'Z' | b'a'..=b'z' | b'_' | b'$' => WORD,
             b'0'..=b'9' => DIGIT,
             0x80..=0xff => HIGH,
+            b'(' | b')' | b',' | b'=' | b'<' | b'>' | b'!' | b'+' | b'%' | b'|' | b'&' | b'^'
+            | b'~' | b'?' => SIMPLE,
+            b'\'' | b'"' | b'`' => QUOTE,
             _ => 0,
         };
         byte += 1;
@@ -95,7 +101,8 @@ const CLASS: [u8; 256] = {
     class
 };
 
-fn class(byte: u8) -> u8 {
+#[inline]
+pub(super) fn class(byte: u8) -> u8 {
     CLASS.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
@@ -119,6 +126,26 @@ impl<'a> Lexer<'a> {
         let kind = self.cut();
         self.after_name = matches!(kind, Kind::Word | Kind::Quoted | Kind::Bad);
         Token { kind, gap, gap_start, start, end: self.at }
+    }
+
+    /// Where the next token, or the gap before it, begins.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Whether this is outside executable comments, and whether a name came last.
+    pub(super) fn state(&self) -> (bool, bool) {
+        (!self.executable, self.after_name)
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Goes on behind tokens that the caller cut itself.
+    pub(super) fn resume(&mut self, at: usize, after_name: bool) {
+        self.at = at;
+        self.after_name = after_name;
     }
 
     #[inline]

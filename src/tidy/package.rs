@@ -121,3 +121,34 @@ fn ring_is_not_built() {
     let rings: Vec<&str> = listed.lines().filter(|line| is_ring(line)).collect();
     assert!(rings.is_empty(), "ring is built in: {rings:?}");
 }
+
+/// The README gives a reason for every package.
+fn names_packages_in(readme: &str) -> impl Fn(&File) -> Vec<String> {
+    let table: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `")).collect();
+    move |manifest| {
+        let mut found = Vec::new();
+        let mut inside = false;
+        for line in manifest.text.lines() {
+            if line.starts_with('[') {
+                inside = line == "[dependencies]" || line == "[dev-dependencies]";
+            }
+            let Some((name, _)) = line.split_once(" = ").filter(|_| inside) else { continue };
+            let cell = format!("`{name}`");
+            if !table.iter().any(|row| row.split('|').nth(1).unwrap_or_default().contains(&cell)) {
+                found.push(format!("{name} has no line in the README's table of packages"));
+            }
+        }
+        found
+    }
+}
+
+#[test]
+fn every_package_has_its_reason() {
+    hold([&one("Cargo.toml")], names_packages_in(&one("README.md").text));
+    let bad = |readme: &str, expected: &str| {
+        let manifest = "[dependencies]\nbytes = \"1\"\n\n[features]\nio = []\n";
+        check(names_packages_in(readme), "Cargo.toml", manifest, expected);
+    };
+    bad("| `tokio`, `bytes` | buffers |", "");
+    bad("| `tokio` | `bytes` |", "bytes has no line");
+}

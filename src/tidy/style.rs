@@ -147,7 +147,7 @@ fn names_no_metric(file: &File) -> Vec<String> {
         let name = text.trim_start_matches('"').split(['"', '{', ' ']).next().unwrap_or_default();
         text.starts_with('"') && name.starts_with("forebay_")
     };
-    let tokens = tokens(file.shipped());
+    let tokens = tokens(&file.shipped());
     let found = tokens.iter().filter(|token| token.kind == Kind::Literal && is_name(&token.text));
     found.map(|token| format!("line {}: {} belongs to metrics", token.line, token.text)).collect()
 }

@@ -40,17 +40,21 @@ impl File {
         tokens(&self.text)
     }
 
-    /// What is shipped: without the module of tests that the file may hold.
-    pub(super) fn shipped(&self) -> &str {
-        let whole = self.text.as_str();
+    /// What is shipped: without the modules of tests that the file may hold.
+    pub(super) fn shipped(&self) -> String {
+        const MARK: &str = "#[cfg(test)]\nmod ";
         if self.is_test() {
-            return "";
+            return String::new();
         }
-        let cut = whole.match_indices("#[cfg(test)]\nmod ").find(|(at, mark)| {
-            let rest = whole.get(at + mark.len()..).unwrap_or_default();
-            rest.lines().next().unwrap_or_default().ends_with('{')
-        });
-        cut.and_then(|(at, _)| whole.get(..at)).unwrap_or(whole)
+        let mut parts = self.text.split(MARK);
+        let mut shipped = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let opens = part.lines().next().is_some_and(|line| line.ends_with('{'));
+            // rustfmt puts the brace that ends it at the start of a line.
+            let end = part.find("\n}").filter(|_| opens).map_or(0, |at| at + 2);
+            shipped.push_str(part.get(end..).unwrap_or_default());
+        }
+        shipped
     }
 }
 
@@ -120,8 +124,8 @@ fn what_is_shipped_ends_where_the_tests_begin() {
     let check = |path: &str, text: &str, expected: &str| {
         assert_eq!(File::new(path, text).shipped(), expected, "{path}");
     };
-    check("src/a.rs", "a\n#[cfg(test)]\nmod tests {\n b }", "a\n");
-    check("src/a.rs", "#[cfg(test)]\nmod tests;\na", "#[cfg(test)]\nmod tests;\na");
+    check("src/a.rs", "a\n#[cfg(test)]\nmod tests {\n    b }\n}\nc", "a\n\nc");
+    check("src/a.rs", "#[cfg(test)]\nmod tests;\na", "tests;\na");
     check("src/a/tests.rs", "a", "");
     check("src/sim/link.rs", "a", "");
 }

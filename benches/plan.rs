@@ -1,0 +1,55 @@
+//! What deciding costs: a proved read, a read that the session has not seen a write of, a write.
+//!
+//! Claim: next to nothing beside classifying; no allocation.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use forebay::freshness::{Freshness, Touched, Written};
+use forebay::session::Session;
+use forebay::session::plan::{Plan, Policy};
+use forebay::sql::{Classifier, LocalCache, Mode, Statement};
+
+const POLICY: Policy = Policy { split: true, causal: true };
+const READ: &str = "SELECT option_value FROM wp_options WHERE option_name = 'siteurl' LIMIT 1";
+const WRITE: &str = "UPDATE wp_options SET option_value = '1' WHERE option_name = 'cron'";
+
+fn classified(text: &str) -> Arc<Statement> {
+    Classifier::new(1).classify(&mut LocalCache::new(), text.as_bytes(), Mode::default())
+}
+
+fn session() -> Session {
+    let mut session = Session::new(1, Mode::default());
+    session.begin_with(|values| values.database = Some(b"wordpress".as_slice().into()));
+    session
+}
+
+fn plan(criterion: &mut Criterion) {
+    let now = Instant::now();
+    let calm = Freshness::new(now);
+    // Somebody has written: the schema has to be looked up.
+    let busy = Freshness::new(now);
+    let schemas: &[&[u8]] = &[b"wordpress"];
+    let touched = Touched::Schemas(schemas);
+    busy.record(Written { touched, position: None, at: now });
+    let scenes =
+        [("read", READ, &calm), ("read after a write", READ, &busy), ("write", WRITE, &calm)];
+    let mut group = criterion.benchmark_group("plan");
+    for (name, text, freshness) in scenes {
+        let statement = classified(text);
+        let mut session = session();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let plan = session.plan(black_box(&statement), POLICY, freshness);
+                assert!(matches!(plan, Plan::Forward(_)));
+                plan
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, plan);
+criterion_main!(benches);

@@ -1,0 +1,30 @@
+//! End to end: the program, against real servers that replicate, used by real clients.
+//!
+//! Everything runs on `deploy/local/stack`: one for each kind of server, shared by all tests of a
+//! run (see `servers::stack`). Run by `make test`; needs feature `servers`. A server or a client
+//! program that is missing is a failure that names the command which installs it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod servers {
+    pub(crate) mod balancer;
+    pub(crate) mod client;
+    pub(crate) mod general_log;
+    pub(crate) mod proxy;
+    pub(crate) mod stack;
+
+    mod bad_input;
+    mod drivers;
+    mod faults;
+    mod freshness;
+    mod logins;
+    mod operations;
+    mod pool;
+    mod routing;
+    mod sessions;
+}

@@ -1,0 +1,43 @@
+-- What a person types into a command line; --force goes on after each error.
+DROP TABLE IF EXISTS thing;
+CREATE TABLE thing (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50) UNIQUE, price DECIMAL(8,2)) CHARACTER SET utf8mb4;
+INSERT INTO thing (name, price) VALUES ('cup', 1.50), ('pot', 22), ('none', NULL);
+SELECT LAST_INSERT_ID();
+SELECT * FROM thing ORDER BY id;
+SELECT * FROM nothing;
+SELEC 1;
+INSERT INTO thing (name) VALUES ('cup');
+SELECT SQL_CALC_FOUND_ROWS id FROM thing ORDER BY id LIMIT 1;
+SELECT FOUND_ROWS();
+BEGIN;
+UPDATE thing SET price = 9 WHERE name = 'pot';
+SELECT price FROM thing WHERE name = 'pot';
+ROLLBACK;
+SELECT price FROM thing WHERE name = 'pot';
+SET time_zone = '+03:00';
+SELECT FROM_UNIXTIME(86400) AS t FROM thing LIMIT 1;
+SET SESSION sql_mode = 'ANSI_QUOTES';
+SELECT "name" FROM thing ORDER BY id;
+SET SESSION sql_mode = DEFAULT;
+SET NAMES latin1;
+SELECT CHARSET('a') FROM thing LIMIT 1;
+SET NAMES utf8mb4;
+SET @a = 5;
+SELECT @a + 1;
+PREPARE s FROM 'SELECT name FROM thing WHERE id > ? ORDER BY id';
+SET @n = 1;
+EXECUTE s USING @n;
+DEALLOCATE PREPARE s;
+DROP PROCEDURE IF EXISTS both_ways;
+DELIMITER //
+CREATE PROCEDURE both_ways(n INT) BEGIN SELECT n AS first; SELECT n + 1 AS second; UPDATE thing SET price = n; END//
+DELIMITER ;
+CALL both_ways(4);
+SELECT DISTINCT price FROM thing;
+SELECT LENGTH(REPEAT('0123456789abcdef', 1100000)) AS n FROM thing LIMIT 1;
+SELECT REPEAT('0123456789abcdef', 1100000) AS big FROM thing LIMIT 1;
+SHOW TABLES;
+SHOW CREATE TABLE thing;
+SELECT CAST('12x' AS SIGNED) AS n;
+SHOW WARNINGS;
+SELECT COUNT(*) FROM thing;

@@ -1,0 +1,152 @@
+//! Command lines and PHP through Forebay: what they see is what they see on the primary itself.
+//!
+//! Nobody is configured: each logs in with what the server knows. The scripts are `driver.php`
+//! and `driver.sql`; their outputs through Forebay and without it have to be the same.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::proxy::Proxy;
+use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both};
+
+on_both!(
+    php_mysqli,
+    php_pdo_emulated,
+    php_pdo_native,
+    mysql_in_clear,
+    mysql_with_tls,
+    mariadb_with_tls
+);
+
+fn php_mysqli(flavour: Flavour) {
+    php(flavour, "mysqli");
+}
+
+fn php_pdo_emulated(flavour: Flavour) {
+    php(flavour, "emulated");
+}
+
+fn php_pdo_native(flavour: Flavour) {
+    php(flavour, "native");
+}
+
+fn mysql_in_clear(flavour: Flavour) {
+    command_line(flavour, "mysql_clear", |address, tenant| {
+        mysql(address, tenant, &["--ssl-mode=DISABLED", "--get-server-public-key"])
+    });
+}
+
+fn mysql_with_tls(flavour: Flavour) {
+    command_line(flavour, "mysql_tls", |address, tenant| {
+        mysql(address, tenant, &["--ssl-mode=REQUIRED"])
+    });
+}
+
+fn mariadb_with_tls(flavour: Flavour) {
+    command_line(flavour, "mariadb_tls", |address, tenant| mariadb(address, tenant, &["--ssl"]));
+}
+
+fn here(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers").join(name)
+}
+
+/// Both outputs, one below the other; a program that is missing says how to install it.
+fn output_of(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("{:?}: {error}. Install it with: make install", command.get_program())
+    });
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn php(flavour: Flavour, driver: &str) {
+    let stack = Stack::shared(flavour);
+    let tenant = stack.tenant(&format!("php_{driver}"));
+    let proxy = Proxy::start(&stack);
+    let ask = |address: &str| {
+        let name = &tenant.name;
+        let arguments = [driver, address, name, name, name];
+        output_of(Command::new("php").arg(here("driver.php")).args(arguments))
+    };
+    let direct = ask(stack.address(PRIMARY));
+    assert!(direct.contains("still well: "), "without Forebay: {direct}");
+    // Twice: the second time logs in by what was learned, on pooled connections.
+    for time in ["first", "second"] {
+        assert_same(&direct, &ask(&proxy.address), time);
+    }
+    assert!(
+        proxy.metric("forebay_route_total", &["target=\"replica\""]) > 0.0,
+        "nothing was split"
+    );
+}
+
+fn command_line(flavour: Flavour, name: &str, through: impl Fn(&str, &Tenant) -> Command) {
+    let stack = Stack::shared(flavour);
+    let tenant = stack.tenant(name);
+    let proxy = Proxy::start(&stack);
+    let ask = |mut command: Command| {
+        let script = File::open(here("driver.sql")).unwrap();
+        output_of(command.stdin(script))
+    };
+    // Each client speaks to its own kind of server directly; the other it may not be able to.
+    let direct = ask(match flavour {
+        Flavour::MariaDb => mariadb(stack.address(PRIMARY), &tenant, &[]),
+        Flavour::MySql97 => mysql(stack.address(PRIMARY), &tenant, &["--ssl-mode=REQUIRED"]),
+    });
+    assert!(direct.contains("ERROR 1146 (42S02)"), "without Forebay: {}", cut(&direct));
+    assert_same(&direct, &ask(through(&proxy.address, &tenant)), name);
+}
+
+fn arguments(address: &str, tenant: &Tenant) -> Vec<String> {
+    let (host, port) = address.split_once(':').unwrap();
+    let name = &tenant.name;
+    vec![
+        "--no-defaults".into(),
+        format!("--host={host}"),
+        format!("--port={port}"),
+        format!("--user={name}"),
+        format!("--password={name}"),
+        format!("--database={name}"),
+        "--default-character-set=utf8mb4".into(),
+        "--max-allowed-packet=64M".into(),
+        "--batch".into(),
+        "--force".into(),
+    ]
+}
+
+fn mysql(address: &str, tenant: &Tenant, more: &[&str]) -> Command {
+    let cache = std::env::var_os("FOREBAY_CACHE").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| {
+        PathBuf::from(std::env::var_os("HOME").expect("a home")).join(".cache/forebay")
+    });
+    let folder = std::env::var_os("FOREBAY_MYSQL97").map(PathBuf::from);
+    let mut command = Command::new(folder.unwrap_or_else(|| cache.join("mysql97")).join("run"));
+    command.arg("mysql").args(arguments(address, tenant)).args(more);
+    command
+}
+
+fn mariadb(address: &str, tenant: &Tenant, more: &[&str]) -> Command {
+    let mut command = Command::new("mariadb");
+    command.args(arguments(address, tenant)).args(more);
+    command
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(2000).collect()
+}
+
+/// Line by line, so that a difference is seen where it is.
+#[track_caller]
+fn assert_same(direct: &str, through: &str, what: &str) {
+    let lines = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.contains("[Warning]"));
+        lines.map(str::to_owned).collect()
+    };
+    let (expected, found) = (lines(direct), lines(through));
+    for (expected, found) in expected.iter().zip(&found) {
+        assert_eq!(cut(found), cut(expected), "{what}");
+        assert!(found == expected, "{what}: long lines differ");
+    }
+    assert_eq!(found.len(), expected.len(), "{what}: {}", cut(through));
+}

@@ -1,0 +1,234 @@
+//! The servers: one stack of `deploy/local` for each kind, shared by all tests of a run.
+//!
+//! A stack belongs to the process that runs the tests and ends with it. Tests that kill or slow
+//! servers have it alone (a file lock), and leave it as they found it; the others share it, each
+//! with a schema and an account of its own.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::os::unix::process::parent_id;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::client::{Client, Login};
+
+/// Every kind of server that there is a stack of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    MariaDb,
+    MySql97,
+}
+
+/// The test, once for each kind of server.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn mariadb() {
+                super::$name(crate::servers::stack::Flavour::MariaDb);
+            }
+
+            #[test]
+            fn mysql97() {
+                super::$name(crate::servers::stack::Flavour::MySql97);
+            }
+        }
+    )+};
+}
+pub(crate) use on_both;
+
+/// One of the three servers.
+pub(crate) const PRIMARY: &str = "primary";
+pub(crate) const REPLICAS: [&str; 2] = ["replica1", "replica2"];
+pub(crate) const NODES: [&str; 3] = ["primary", "replica1", "replica2"];
+
+/// Waits for something to come true.
+#[track_caller]
+pub(crate) fn until(what: &str, is_true: impl FnMut() -> bool) {
+    until_within(Duration::from_secs(20), what, is_true);
+}
+
+/// The same with a time of its own.
+#[track_caller]
+pub(crate) fn until_within(wait: Duration, what: &str, mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + wait;
+    while !is_true() {
+        assert!(Instant::now() < deadline, "not within {wait:?}: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// A running stack, and the right to use it.
+pub(crate) struct Stack {
+    pub(crate) flavour: Flavour,
+    pub(crate) folder: PathBuf,
+    environment: HashMap<String, String>,
+    is_alone: bool,
+    _lock: File,
+}
+
+/// A schema with an account that may do anything there, on all servers.
+pub(crate) struct Tenant {
+    /// The schema's name, the user's and the password.
+    pub(crate) name: String,
+}
+
+impl Tenant {
+    pub(crate) fn login(&self) -> Login<'_> {
+        Login::new(&self.name, &self.name).to(&self.name)
+    }
+}
+
+impl Stack {
+    /// The stack together with others.
+    pub(crate) fn shared(flavour: Flavour) -> Self {
+        Self::open(flavour, false)
+    }
+
+    /// The stack alone: its servers may be killed and slowed.
+    pub(crate) fn alone(flavour: Flavour) -> Self {
+        let stack = Self::open(flavour, true);
+        File::create(stack.hurt_mark()).unwrap();
+        stack
+    }
+
+    fn open(flavour: Flavour, is_alone: bool) -> Self {
+        let owner = parent_id();
+        let name = match flavour {
+            Flavour::MariaDb => "mariadb",
+            Flavour::MySql97 => "mysql97",
+        };
+        let folder = std::env::temp_dir().join(format!("forebay-servers-{owner}-{name}"));
+        let lock_path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("servers-{name}.lock"));
+        let lock =
+            OpenOptions::new().create(true).append(true).open(&lock_path).expect("a lock file");
+        lock.lock().unwrap();
+        if !folder.join("env").exists() {
+            let owner = owner.to_string();
+            script(
+                &["up", path(&folder), "--db", name, "--owner", &owner].map(String::from),
+                &["general_log=ON", "max_allowed_packet=64M", "max_connections=400"],
+            );
+        }
+        let environment = read_environment(&folder);
+        let stack = Self { flavour, folder, environment, is_alone, _lock: lock };
+        if stack.hurt_mark().exists() {
+            stack.heal();
+        }
+        if !is_alone {
+            stack._lock.lock_shared().unwrap();
+        }
+        stack
+    }
+
+    /// Stands while a test has the stack alone; stays when that test was killed.
+    fn hurt_mark(&self) -> PathBuf {
+        self.folder.join("hurt")
+    }
+
+    /// All servers run and follow, as at the start.
+    fn heal(&self) {
+        for node in NODES {
+            self.script(&["start", node]);
+        }
+        let (stop, start) = match self.flavour {
+            Flavour::MariaDb => ("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=0", "START SLAVE"),
+            Flavour::MySql97 => {
+                ("STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_DELAY=0", "START REPLICA")
+            }
+        };
+        for node in REPLICAS {
+            let mut root = self.root(node);
+            for statement in stop.split("; ").chain([start]) {
+                root.run(statement);
+            }
+        }
+        self.sync();
+        std::fs::remove_file(self.hurt_mark()).unwrap();
+    }
+
+    /// Runs a command of the launcher on this stack.
+    pub(crate) fn script(&self, words: &[&str]) {
+        let mut all = vec![words[0].to_owned(), path(&self.folder).to_owned()];
+        all.extend(words[1..].iter().map(|&word| word.to_owned()));
+        script(&all, &[]);
+    }
+
+    /// Where a server listens.
+    pub(crate) fn address(&self, node: &str) -> &str {
+        &self.environment[&node.to_uppercase()]
+    }
+
+    /// A connection to a server as its root.
+    pub(crate) fn root(&self, node: &str) -> Client {
+        Client::root(&self.folder.join(node).join("socket"))
+    }
+
+    /// A new schema with its account.
+    pub(crate) fn tenant(&self, name: &str) -> Tenant {
+        let name = format!("t_{name}");
+        let mut root = self.root(PRIMARY);
+        root.run(&format!("DROP DATABASE IF EXISTS {name}"));
+        root.run(&format!("CREATE DATABASE {name}"));
+        root.run(&format!("DROP USER IF EXISTS {name}"));
+        root.run(&format!("CREATE USER {name} IDENTIFIED BY '{name}'"));
+        root.run(&format!("GRANT ALL ON {name}.* TO {name}"));
+        self.sync();
+        Tenant { name }
+    }
+
+    /// Waits until both replicas have applied all that the primary has.
+    pub(crate) fn sync(&self) {
+        let position = self.root(PRIMARY).cell(match self.flavour {
+            Flavour::MariaDb => "SELECT @@GLOBAL.gtid_binlog_pos",
+            Flavour::MySql97 => "SELECT @@GLOBAL.gtid_executed",
+        });
+        let wait = match self.flavour {
+            Flavour::MariaDb => "MASTER_GTID_WAIT",
+            Flavour::MySql97 => "WAIT_FOR_EXECUTED_GTID_SET",
+        };
+        for node in REPLICAS {
+            let waited = self.root(node).cell(&format!("SELECT {wait}('{position}', 30)"));
+            assert_eq!(waited, "0", "{node} does not catch up");
+        }
+    }
+
+    /// Whether a server has executed anything of its own.
+    pub(crate) fn has_diverged(&self, node: &str) -> bool {
+        let own = match self.flavour {
+            Flavour::MariaDb => "SELECT @@gtid_binlog_state REGEXP CONCAT('-', @@server_id, '-')",
+            Flavour::MySql97 => "SELECT INSTR(@@GLOBAL.gtid_executed, @@server_uuid) > 0",
+        };
+        self.root(node).cell(own) != "0"
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if self.is_alone && !std::thread::panicking() {
+            self.heal();
+        }
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+fn script(words: &[String], lines: &[&str]) {
+    let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local/stack");
+    let lines = lines.iter().flat_map(|line| ["--cnf", *line]);
+    let output = Command::new(launcher).args(words).args(lines).output().expect("the launcher");
+    assert!(
+        output.status.success(),
+        "stack {words:?}: {}\nWhat is missing is installed by: make install",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn read_environment(folder: &Path) -> HashMap<String, String> {
+    let text = std::fs::read_to_string(folder.join("env")).expect("the stack's addresses");
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
