@@ -257,7 +257,7 @@ impl Conversation {
             self.house.metrics.timings.observe(target_of(Some(role)), watch);
         }
         if let Some(refused) = moved.setup_refused {
-            return self.setup_failed(it, lease, role, refused).await;
+            return self.setup_failed(it, (lease, role), refused, message).await;
         }
         if moved.client_lost {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -282,6 +282,10 @@ impl Conversation {
             self.house.fleet.record(write);
         }
         lease.residue |= it.soils;
+        if matches!(verdict, Verdict::Fail(_)) {
+            // What is left of a long statement would be read as the next command.
+            self.drain(message).await?;
+        }
         self.conclude(it, (lease, role), verdict, moved.replied, &buffers.out).await
     }
 
@@ -388,9 +392,9 @@ impl Conversation {
     async fn setup_failed(
         &mut self,
         it: &mut Forward,
-        lease: Lease,
-        role: Role,
+        (lease, role): (Lease, Role),
         refused: ErrPacket,
+        message: &mut Message<'_>,
     ) -> io::Result<bool> {
         if let Some(again) = self.session.after_setup(it, refused.code, role) {
             self.lost(lease, again.why);
@@ -404,6 +408,7 @@ impl Conversation {
             self.house.retried(it.why);
             return Ok(true);
         }
+        self.drain(message).await?;
         let mut out = Vec::new();
         refused.write(&mut out, 1);
         write_out(&mut self.client, &out).await?;
