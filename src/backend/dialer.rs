@@ -182,6 +182,7 @@ impl Dialer {
             is_reader,
             values: Values::default(),
             residue: false,
+            multi_statements: false,
             clean: true,
             idle_since: Instant::now(),
         };

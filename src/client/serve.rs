@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::backend::pool::Lease;
-use crate::backend::setup::{Steps, Wanted, note_steps, put_steps};
+use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
 use crate::client::accept::Peer;
 use crate::client::house::House;
 use crate::client::lease::{Leases, insert_id_of};
@@ -56,6 +56,8 @@ pub struct Conversation {
     pub(super) peer: Arc<Peer>,
     pub(super) walker: Walker,
     sampler: Sampler,
+    /// The number of the answer's first packet: 1, or more after a command of several chunks.
+    pub(super) begins: u8,
     /// A statement that is not proved a read is on its way: an ERR must follow, whatever happens.
     in_flight: bool,
 }
@@ -91,6 +93,7 @@ impl Conversation {
             leases: Leases::default(),
             peer,
             walker: Walker::new(Expect::Simple, nothing),
+            begins: 1,
             in_flight: false,
         }
     }
@@ -99,6 +102,7 @@ impl Conversation {
     pub async fn serve(mut self) {
         while let Some(Inbound { slab, len, rest }) = self.next_command().await {
             let bytes = slab.get(..len).unwrap_or_default();
+            self.begins = 1;
             let next = self.answer_one(&mut Message { bytes, rest }).await;
             if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
                 self.unread.extend_from_slice(tail);
@@ -195,7 +199,7 @@ impl Conversation {
     async fn answer(&mut self, local: Local) -> io::Result<()> {
         self.house.routed(None, Reason::Local);
         let mut out = slab::borrow();
-        self.session.answer(local, self.capabilities, 1, &mut out);
+        self.session.answer(local, self.capabilities, self.begins, &mut out);
         let written = write_out(&mut self.client, &out).await;
         slab::give_back(out);
         written
@@ -204,7 +208,7 @@ impl Conversation {
     pub(super) async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
         self.house.failed(refusal);
         let mut out = Vec::new();
-        refusal.write(&mut out, 1);
+        refusal.write(&mut out, self.begins);
         write_out(&mut self.client, &out).await
     }
 
@@ -231,7 +235,7 @@ impl Conversation {
                 Err(LeaseRefused::Servers(refused)) => {
                     self.drain(message).await?;
                     let mut out = Vec::new();
-                    refused.write(&mut out, 1);
+                    refused.write(&mut out, self.begins);
                     return write_out(&mut self.client, &out).await;
                 }
             }
@@ -300,7 +304,7 @@ impl Conversation {
     ) -> Moved {
         buffers.flight.clear();
         let steps = if it.held {
-            Steps::default()
+            put_held_steps(&mut buffers.flight, lease, it.needs)
         } else {
             match self.put_steps(it, lease, &mut buffers.flight).await {
                 Ok(steps) => steps,
@@ -332,8 +336,9 @@ impl Conversation {
             buffers,
             walker: &mut self.walker,
             setup_replies: steps.replies,
-            pipelined: is_read,
+            pipelined: is_read && message.rest.is_none(),
             answers: it.expect != Expect::Nothing,
+            begins: &mut self.begins,
         }
         .run_until(message, &mut moved, given_up)
         .await;
@@ -341,6 +346,9 @@ impl Conversation {
         if moved.setup_refused.is_none() {
             let wanted = self.wanted(it, lease);
             note_steps(lease, &wanted, steps);
+            if let Said::Command(Command::SetOption(option)) = said {
+                lease.multi_statements = *option == 0;
+            }
             lease.own(self.session.id);
             lease.clean = false;
             let named = matches!(said, Said::Command(Command::InitDb(_)));
@@ -410,7 +418,7 @@ impl Conversation {
         }
         self.drain(message).await?;
         let mut out = Vec::new();
-        refused.write(&mut out, 1);
+        refused.write(&mut out, self.begins);
         write_out(&mut self.client, &out).await?;
         Ok(false)
     }
@@ -443,7 +451,7 @@ impl Conversation {
                 self.house.failed(refusal);
                 let mut told = Vec::new();
                 if replied == Replied::Nothing {
-                    refusal.write(&mut told, 1);
+                    refusal.write(&mut told, self.begins);
                 } else {
                     told.extend_from_slice(out);
                     refusal.write(&mut told, self.walker.sequence());
@@ -471,7 +479,7 @@ impl Drop for Conversation {
             // A panic or a cancelled task: the client must not see a closed socket (2006), or
             // wpdb would run a write again.
             let mut out = Vec::new();
-            Refusal::Bug.write(&mut out, 1);
+            Refusal::Bug.write(&mut out, self.begins);
             self.house.failed(Refusal::Bug);
             self.client.try_write_all(&out);
         }
