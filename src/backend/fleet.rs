@@ -329,6 +329,11 @@ impl Fleet {
         let mut tries = 0;
         loop {
             let mut lease = self.lease_primary(&credentials, account).await?;
+            if !lease.is_new() {
+                // A login of yesterday proves nothing: the password may have changed since.
+                let deadline = Instant::now() + self.ways.connect_timeout;
+                lease.renew(&credentials, false, deadline).await.map_err(told)?;
+            }
             match self.learn_baseline(&mut lease).await {
                 Ok(()) => lease.give_back(0),
                 // Without the values a session's own would be guessed: wait for them.
@@ -401,13 +406,7 @@ impl Fleet {
             deadline: Instant::now() + self.ways.connect_timeout,
         };
         self.lease(&request).await.map_err(|error| match error {
-            LeaseError::Open(OpenError::Dial(DialError::Refused(refused))) => refused,
-            // MySQL leads names that it does not know into some plugin or other: they must look
-            // like wrong passwords.
-            LeaseError::Open(OpenError::Dial(DialError::Plugin(_))) => {
-                ErrPacket::new(1045, b"28000", "Access denied")
-            }
-            LeaseError::Open(error) => ErrPacket::new(1105, b"HY000", no_primary(&error)),
+            LeaseError::Open(error) => told(error),
             LeaseError::Busy => ErrPacket::new(1040, b"08004", "Too many connections"),
         })
     }
@@ -459,8 +458,18 @@ fn is_lost(error: &QueryError) -> bool {
     }
 }
 
-fn no_primary(error: &OpenError) -> String {
-    format!("The primary database server cannot be reached: {error}")
+/// What a client is told when no connection to the primary could be opened.
+fn told(error: OpenError) -> ErrPacket {
+    match error {
+        OpenError::Dial(DialError::Refused(refused)) => refused,
+        // MySQL leads names that it does not know into some plugin or other: they must look like
+        // wrong passwords.
+        OpenError::Dial(DialError::Plugin(_)) => ErrPacket::new(1045, b"28000", "Access denied"),
+        error => {
+            let text = format!("The primary database server cannot be reached: {error}");
+            ErrPacket::new(1105, b"HY000", text)
+        }
+    }
 }
 
 fn lost(error: QueryError) -> ErrPacket {

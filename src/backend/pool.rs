@@ -210,6 +210,7 @@ impl Pool {
             owner,
             times_given_up: self.times_given_up.load(Ordering::Acquire),
             connection: Some(connection),
+            is_new: false,
             live: Arc::clone(live),
             _outstanding: live.begin(),
         })
@@ -236,6 +237,7 @@ impl Pool {
             owner: 0,
             times_given_up: self.times_given_up.load(Ordering::Acquire),
             connection: Some(Box::new(opened)),
+            is_new: true,
             live: Arc::clone(live),
             _outstanding: live.begin(),
         })
@@ -386,11 +388,18 @@ pub struct Lease {
     /// Of its pool, when it was leased.
     times_given_up: u64,
     connection: Option<Box<Connection>>,
+    is_new: bool,
     live: Arc<Live>,
     _outstanding: Outstanding,
 }
 
 impl Lease {
+    /// It was logged in for this lease.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     /// The server at its other end.
     #[must_use]
     pub fn server(&self) -> ServerId {
@@ -453,6 +462,7 @@ impl Lease {
         self.stream = Stream::from(tokio::io::duplex(1).0);
         let opened = self.pool.dialer.open(credentials, found_rows, is_reader, deadline).await?;
         self.owner = 0;
+        self.is_new = true;
         **self = opened;
         Ok(())
     }

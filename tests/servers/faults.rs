@@ -62,9 +62,11 @@ fn the_primarys_death_is_told(flavour: Flavour) {
     writer.command(3, b"INSERT INTO note (text) SELECT SLEEP(30)").unwrap();
     let mut root = stack.root(PRIMARY);
     until("the write is being executed", || {
-        root.cell("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(30)%'")
-            .parse::<u32>()
-            .unwrap()
+        root.cell(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(30)%'",
+        )
+        .parse::<u32>()
+        .unwrap()
             > 1
     });
     stack.script(&["kill", PRIMARY]);
