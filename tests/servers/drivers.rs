@@ -75,10 +75,9 @@ fn php(flavour: Flavour, driver: &str) {
     for time in ["first", "second"] {
         assert_same(&direct, &ask(&proxy.address), time);
     }
-    assert!(
-        proxy.metric("forebay_route_total", &["target=\"replica\""]) > 0.0,
-        "nothing was split"
-    );
+    let at_replicas = proxy.metric("forebay_route_total", &["target=\"replica\""]);
+    // What the server prepares stays at the primary.
+    assert!(at_replicas > 0.0 || driver == "native", "nothing was split");
 }
 
 fn command_line(flavour: Flavour, name: &str, through: impl Fn(&str, &Tenant) -> Command) {
@@ -139,14 +138,22 @@ fn cut(text: &str) -> String {
 /// Line by line, so that a difference is seen where it is.
 #[track_caller]
 fn assert_same(direct: &str, through: &str, what: &str) {
-    let lines = |text: &str| -> Vec<String> {
-        let lines = text.lines().filter(|line| !line.contains("[Warning]"));
-        lines.map(str::to_owned).collect()
-    };
-    let (expected, found) = (lines(direct), lines(through));
+    let (expected, found) = (told(direct), told(through));
     for (expected, found) in expected.iter().zip(&found) {
         assert_eq!(cut(found), cut(expected), "{what}");
         assert!(found == expected, "{what}: long lines differ");
     }
     assert_eq!(found.len(), expected.len(), "{what}: {}", cut(through));
+}
+
+/// What the server told: without the clients' own warnings, and without the statements that
+/// mariadb, other than mysql, repeats between two rulers when they fail.
+fn told(output: &str) -> Vec<&str> {
+    let mut is_quoted = false;
+    let lines = output.lines().filter(|line| {
+        let is_ruler = *line == "--------------";
+        is_quoted ^= is_ruler;
+        !is_ruler && !is_quoted && !line.is_empty() && !line.contains("[Warning]")
+    });
+    lines.collect()
 }

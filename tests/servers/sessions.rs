@@ -1,99 +1,170 @@
-//! Nothing of one session is ever seen by the next, on one shared connection.
+//! One server connection for all: nothing of one client's session is seen by the next.
 
-use super::client::Client;
+use forebay::wire::capability::Capabilities;
+
+use super::client::{Client, Login};
 use super::proxy::{Proxy, Setup};
 use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both, until};
 
-on_both!(nothing_is_left_for_the_next, no_database_is_no_database, a_reset_forgets);
+on_both!(
+    nothing_leaks,
+    reset_and_change_of_user,
+    with_and_without_a_database,
+    several_statements_only_for_who_asked,
+    a_transaction_is_rolled_back_when_its_client_leaves,
+);
 
-/// What a session may leave behind, and a question whose answer must be a fresh session's.
+/// One connection to each server beside the watcher's, which is of another account.
+fn single(stack: &Stack) -> Proxy {
+    Setup::of(stack).monitored().file("[pool]\nmax_connections_per_server = 2").start()
+}
+
+/// What a client leaves behind, and what the next must not see: question and fresh answer.
 const TRACES: &[(&str, &str)] = &[
-    ("SET SESSION sql_mode = 'ANSI_QUOTES'", "SELECT @@SESSION.sql_mode"),
-    ("SET time_zone = '+07:00'", "SELECT @@SESSION.time_zone"),
-    ("SET NAMES latin1", "SELECT @@SESSION.character_set_client, @@SESSION.collation_connection"),
-    ("SET NAMES utf8mb4 COLLATE utf8mb4_bin", "SELECT @@SESSION.collation_connection"),
-    ("SET SESSION group_concat_max_len = 5", "SELECT @@SESSION.group_concat_max_len"),
-    ("SET @left = 1", "SELECT @left"),
-    ("SELECT @left := 2", "SELECT @left"),
-    ("CREATE TEMPORARY TABLE mark (id INT) SELECT 7 AS id", "SELECT COUNT(*) FROM mark"),
-    ("SELECT GET_LOCK('left', 0)", "SELECT IS_FREE_LOCK('left')"),
-    ("INSERT INTO mark VALUES (NULL)", "SELECT LAST_INSERT_ID()"),
-    ("SET autocommit = 0", "SELECT @@SESSION.autocommit"),
-    ("BEGIN", "SELECT @@SESSION.autocommit"),
-    ("PREPARE left_over FROM 'SELECT 1'", "SELECT 1"),
-    ("SET SESSION TRANSACTION READ ONLY", "SELECT 2"),
+    ("SET SESSION sql_mode = 'ANSI_QUOTES'", "SELECT @@SESSION.sql_mode LIKE '%ANSI_QUOTES%'"),
+    ("SET time_zone = '+07:00'", "SELECT @@SESSION.time_zone = '+07:00'"),
+    ("SET @secret = 'known'", "SELECT IFNULL(@secret, 0)"),
+    ("SELECT GET_LOCK('leak', 0)", "SELECT IS_USED_LOCK('leak') IS NOT NULL"),
+    ("SET NAMES latin1", "SELECT @@character_set_client = 'latin1'"),
+    (
+        "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SELECT @@transaction_isolation = 'SERIALIZABLE'",
+    ),
+    ("SET autocommit = 0", "SELECT @@autocommit = 0"),
+    ("SET SESSION group_concat_max_len = 5", "SELECT @@group_concat_max_len = 5"),
+    ("SET SESSION foreign_key_checks = 0", "SELECT @@foreign_key_checks = 0"),
+    ("INSERT INTO note (text) VALUES ('x')", "SELECT LAST_INSERT_ID()"),
+    ("SET SESSION max_sort_length = 64", "SELECT @@max_sort_length = 64"),
 ];
 
-fn prepare(flavour: Flavour, name: &str) -> (Stack, Tenant, Proxy) {
-    let stack = Stack::shared(flavour);
+fn prepare(stack: &Stack, name: &str) -> Tenant {
     let tenant = stack.tenant(name);
-    let create = format!("CREATE TABLE {}.mark (id INT PRIMARY KEY AUTO_INCREMENT)", tenant.name);
-    stack.root(PRIMARY).run(&create);
+    let mut root = stack.root(PRIMARY);
+    root.run(&format!(
+        "CREATE TABLE {}.note (id INT PRIMARY KEY AUTO_INCREMENT, text VARCHAR(99))",
+        tenant.name
+    ));
     stack.sync();
-    // One connection for everybody, and one that watches.
-    let proxy = Setup::of(&stack).file("[pool]\nmax_connections_per_server = 2").start();
-    (stack, tenant, proxy)
+    tenant
 }
 
-/// What a fresh session hears, as soon as the connection of the last one may be had.
-fn ask(proxy: &Proxy, tenant: &Tenant, question: &str) -> Vec<Vec<Option<String>>> {
-    let mut client = proxy.client(tenant);
-    let mut rows = Vec::new();
-    until("a lock is free again", || {
-        rows = client.run(question).rows;
-        !question.contains("IS_FREE_LOCK") || rows[0][0].as_deref() == Some("1")
-    });
-    client.quit();
-    rows
-}
-
-fn nothing_is_left_for_the_next(flavour: Flavour) {
-    let (_stack, tenant, proxy) = prepare(flavour, "traces");
-    for (trace, question) in TRACES {
-        let fresh = if trace.starts_with("INSERT") {
-            vec![vec![Some("0".to_owned())]]
-        } else {
-            ask(&proxy, &tenant, question)
+fn nothing_leaks(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "leak");
+    let proxy = single(&stack);
+    for (leave, look) in TRACES {
+        // MariaDB's older name.
+        let look = match flavour {
+            Flavour::MariaDb => look.replace("@@transaction_isolation", "@@tx_isolation"),
+            Flavour::MySql97 => (*look).to_owned(),
         };
-        let mut client = proxy.client(&tenant);
-        client.run(trace);
-        client.quit();
-        assert_eq!(ask(&proxy, &tenant, question), fresh, "{trace}");
+        let mut first = proxy.client(&tenant);
+        first.run(leave);
+        if !leave.starts_with("INSERT") {
+            assert_ne!(first.cell(&look), "0", "{leave} has no effect on its own session");
+        }
+        first.quit();
+        assert_eq!(proxy.client(&tenant).cell(&look), "0", "{leave} is seen by the next client");
     }
-    // The temporary table hid the real one from nobody.
-    assert_eq!(ask(&proxy, &tenant, "SELECT COUNT(*) FROM mark")[0][0].as_deref(), Some("1"));
+    let mut first = proxy.client(&tenant);
+    first.run("CREATE TEMPORARY TABLE scrap (id INT)");
+    first.run("SELECT * FROM scrap");
+    first.quit();
+    assert_eq!(proxy.client(&tenant).refused("SELECT * FROM scrap"), 1146);
+    let mut first = proxy.client(&tenant);
+    first.run("PREPARE s FROM 'SELECT 1'");
+    first.quit();
+    assert_eq!(proxy.client(&tenant).refused("EXECUTE s"), 1243);
 }
 
-fn no_database_is_no_database(flavour: Flavour) {
-    let (_stack, tenant, proxy) = prepare(flavour, "homeless");
-    let mut settled = proxy.client(&tenant);
-    settled.run("INSERT INTO mark VALUES (NULL)");
-    settled.quit();
-    let login = super::client::Login::new(&tenant.name, &tenant.name);
-    let mut homeless = Client::connect(&proxy.address, &login).unwrap();
-    assert_eq!(homeless.refused("INSERT INTO mark VALUES (NULL)"), 1046);
-    assert_eq!(homeless.refused("SELECT id FROM mark"), 1046);
-    assert_eq!(homeless.run("SELECT DATABASE()").rows[0][0], None);
-    homeless.simple(2, tenant.name.as_bytes()).unwrap();
-    assert_eq!(homeless.cell("SELECT COUNT(*) FROM mark"), "1");
-    let nowhere = homeless.simple(2, b"nowhere_at_all").unwrap_err().code();
-    assert!([1044, 1049].contains(&nowhere), "{nowhere}");
-    assert_eq!(homeless.cell("SELECT DATABASE()"), tenant.name);
-}
-
-fn a_reset_forgets(flavour: Flavour) {
-    const COM_RESET_CONNECTION: u8 = 31;
-    let (_stack, tenant, proxy) = prepare(flavour, "reset");
+fn reset_and_change_of_user(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "reset");
+    let other = prepare(&stack, "reset_other");
+    let proxy = single(&stack);
     let mut client = proxy.client(&tenant);
-    let mode = client.cell("SELECT @@SESSION.sql_mode");
-    client.run("SET SESSION sql_mode = ''");
-    client.run("SET @kept = 1");
-    client.simple(COM_RESET_CONNECTION, &[]).unwrap();
-    assert_eq!(client.cell("SELECT @@SESSION.sql_mode"), mode);
-    assert_eq!(client.run("SELECT @kept").rows[0][0], None);
+    let soil = |client: &mut Client| {
+        client.run("SET @a = 1");
+        client.run("SET time_zone = '+07:00'");
+        client.run("CREATE TEMPORARY TABLE scrap (id INT)");
+    };
+    let assert_clean = |client: &mut Client, database: &str| {
+        assert_eq!(client.cell("SELECT @a"), "NULL");
+        assert_eq!(client.cell("SELECT @@time_zone = '+07:00'"), "0");
+        assert_eq!(client.refused("SELECT * FROM scrap"), 1146);
+        assert_eq!(client.cell("SELECT DATABASE()"), database);
+    };
+    soil(&mut client);
+    client.simple(31, &[]).expect("COM_RESET_CONNECTION");
+    assert_clean(&mut client, &tenant.name);
+    soil(&mut client);
+    client.change_user(&other.login()).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_clean(&mut client, &other.name);
+    assert!(client.cell("SELECT CURRENT_USER()").starts_with(&other.name));
+    let wrong = Login::new(&tenant.name, "wrong").to(&tenant.name);
+    assert_eq!(client.change_user(&wrong).unwrap_err().code(), 1045);
+    assert!(client.query("SELECT 1").is_err(), "a refused change of user ends the connection");
+}
+
+fn with_and_without_a_database(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "database");
+    let proxy = single(&stack);
+    for _ in 0..2 {
+        let mut with = proxy.client(&tenant);
+        assert_eq!(with.cell("SELECT DATABASE()"), tenant.name);
+        with.run("SELECT COUNT(*) FROM note");
+        with.quit();
+        let login = Login::new(&tenant.name, &tenant.name);
+        let mut without = Client::connect(&proxy.address, &login).unwrap();
+        assert_eq!(without.cell("SELECT DATABASE()"), "NULL");
+        assert_eq!(without.refused("SELECT COUNT(*) FROM note"), 1046);
+        assert_eq!(without.refused("INSERT INTO note (text) VALUES ('x')"), 1046);
+        without.run(&format!("SELECT COUNT(*) FROM {}.note", tenant.name));
+        without.simple(2, tenant.name.as_bytes()).expect("COM_INIT_DB");
+        without.run("INSERT INTO note (text) VALUES ('x')");
+        without.quit();
+    }
+    let mut client = proxy.client(&tenant);
+    assert_eq!(client.simple(2, b"nowhere").unwrap_err().code() / 2, 1044 / 2, "1044 or 1049");
     assert_eq!(client.cell("SELECT DATABASE()"), tenant.name);
-    client.run("SET @kept = 1");
-    client.change_user(&tenant.login()).unwrap();
-    assert_eq!(client.run("SELECT @kept").rows[0][0], None);
-    assert_eq!(client.cell("SELECT DATABASE()"), tenant.name);
+    let login = Login::new(&tenant.name, &tenant.name).to("nowhere");
+    let refused = Client::connect(&proxy.address, &login).err().expect("no such schema");
+    assert!([1044, 1049].contains(&refused.code()), "{refused}");
+}
+
+fn several_statements_only_for_who_asked(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "several");
+    let proxy = single(&stack);
+    let several = "INSERT INTO note (text) VALUES ('a'); SELECT COUNT(*) FROM note; SELECT 3";
+    let asking = tenant.login().with(Capabilities::MULTI_STATEMENTS);
+    for _ in 0..2 {
+        let mut asked = Client::connect(&proxy.address, &asking).unwrap();
+        assert_eq!(asked.query_all(several).unwrap().len(), 3);
+        asked.run("SET @held = 1");
+        assert_eq!(asked.query_all(several).unwrap().len(), 3, "on a held connection");
+        asked.quit();
+        let mut other = proxy.client(&tenant);
+        assert_eq!(other.refused(several), 1064, "on the connection that was just used so");
+        other.simple(27, &[0, 0]).expect("COM_SET_OPTION");
+        assert_eq!(other.query_all(several).unwrap().len(), 3);
+        other.simple(27, &[1, 0]).expect("COM_SET_OPTION");
+        assert_eq!(other.refused(several), 1064);
+        other.quit();
+    }
+}
+
+fn a_transaction_is_rolled_back_when_its_client_leaves(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "left");
+    let proxy = single(&stack);
+    let mut first = proxy.client(&tenant);
+    first.run("BEGIN");
+    first.run("INSERT INTO note (text) VALUES ('never')");
+    drop(first);
+    until("rolled back", || proxy.metric("forebay_holds", &[]) == 0.0);
+    let mut second = proxy.client(&tenant);
+    second.run("COMMIT");
+    assert_eq!(second.cell("SELECT COUNT(*) FROM note FOR UPDATE"), "0");
 }

@@ -108,7 +108,12 @@ impl Stack {
             let owner = owner.to_string();
             script(
                 &["up", path(&folder), "--db", name, "--owner", &owner].map(String::from),
-                &["general_log=ON", "max_allowed_packet=64M", "max_connections=400"],
+                &[
+                    "general_log=ON",
+                    "max_allowed_packet=64M",
+                    "max_connections=400",
+                    "log_bin_trust_function_creators=ON",
+                ],
             );
         }
         let environment = read_environment(&folder);

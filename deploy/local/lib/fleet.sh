@@ -7,7 +7,7 @@ fleet_up() {
   local node
   make_data_folder
   for node in "${NODES[@]}"; do create_server "$node"; done
-  rm -rf "$DIR/template"
+  rm -rf "$DIR/template" "$DIR/template.tmp"
   start_server primary
   create_accounts
   for node in replica1 replica2; do

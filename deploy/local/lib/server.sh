@@ -42,6 +42,10 @@ sql() { # NODE [SQL]
 # A fresh data folder, made once and copied to each node.
 make_data_folder() {
   local data=$DIR/template
+  # A starting server removes every server's scratch tables from the folder that it shares with them.
+  mkdir -p "$DIR/template.tmp"
+  [ -z "$AS_ROOT" ] || chown "$SERVER_ACCOUNT" "$DIR/template.tmp"
+  local -x TMPDIR=$DIR/template.tmp
   case $DB in
     mariadb)
       need mariadbd "stack install servers"
@@ -61,7 +65,7 @@ need() { # PROGRAM COMMAND
 }
 
 create_server() { # NODE
-  mkdir -p "$DIR/$1"
+  mkdir -p "$DIR/$1/tmp"
   cp -r "$DIR/template" "$DIR/$1/data"
   [ -z "$AS_ROOT" ] || chown -R "$SERVER_ACCOUNT" "$DIR/$1"
 }
@@ -75,6 +79,7 @@ user=$SERVER_ACCOUNT
 datadir=$home/data
 socket=$home/socket
 pid_file=$home/data/server.pid
+tmpdir=$home/tmp
 general_log_file=$home/general.log
 bind_address=127.0.0.1
 port=$port
