@@ -19,6 +19,8 @@ pub struct Connection {
     pub values: Values,
     /// Something may be left on it that no other session may see: reset it first.
     pub residue: bool,
+    /// Several statements may stand in one command; a reset does not end that.
+    pub multi_statements: bool,
     /// Nobody has used it since its login or reset.
     pub clean: bool,
     /// When it was given back, in milliseconds of the pool's clock.

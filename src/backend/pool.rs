@@ -159,7 +159,8 @@ impl Pool {
                     }
                 }
                 Decision::Open(slot) | Decision::CloseThenOpen(slot) => {
-                    return self.open(slot, ask, live).await;
+                    // Boxed: a login's state must not weigh on each idle session.
+                    return Box::pin(self.open(slot, ask, live)).await;
                 }
                 Decision::Wait | Decision::Refuse => return Err(LeaseError::Busy),
             }

@@ -133,6 +133,12 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
         if let Some(connection) = &mut line {
             let asked = timeout(ANSWER_WAIT, examine(&fleet, id, connection)).await;
             failed = !matches!(asked, Ok(Ok(())));
+            if asked.is_err()
+                && let Some(pool) = fleet.pool(id)
+            {
+                // It hangs: whoever waits for a reply from it waits in vain.
+                pool.give_up();
+            }
             if let Ok(Err(error)) = &asked {
                 tracing::warn!(server = %server.address, %error, "a probe failed");
             }

@@ -117,6 +117,8 @@ pub struct Steps {
     pub replies: usize,
     /// The connection is reset by it.
     pub resets: bool,
+    /// Several statements in one command are turned on by it, or off.
+    pub multi_statements: Option<bool>,
     /// Only a new connection will do; nothing was appended.
     pub fresh: bool,
 }
@@ -160,15 +162,29 @@ pub fn put_steps(
         lacking = wanted.values.difference(&bare, any_database);
     }
     steps.replies += put_difference(flight, &lacking);
-    if wanted.needs.multi_statements {
-        put_command(flight, COM_SET_OPTION, &[0, 0]);
-        steps.replies += 1;
+    if wanted.needs.multi_statements != connection.multi_statements {
+        put_multi_statements(flight, &mut steps, wanted.needs.multi_statements);
     }
     if let (true, Some(id)) = (wanted.needs.insert_id, wanted.insert_id) {
         put_query(flight, format!("SET last_insert_id={id}").as_bytes());
         steps.replies += 1;
     }
     steps
+}
+
+/// Appends what a statement needs on a connection that its session holds, in the session's state.
+pub fn put_held_steps(flight: &mut Vec<u8>, connection: &Connection, needs: Needs) -> Steps {
+    let mut steps = Steps::default();
+    if needs.multi_statements && !connection.multi_statements {
+        put_multi_statements(flight, &mut steps, true);
+    }
+    steps
+}
+
+fn put_multi_statements(flight: &mut Vec<u8>, steps: &mut Steps, on: bool) {
+    put_command(flight, COM_SET_OPTION, &[u8::from(!on), 0]);
+    steps.replies += 1;
+    steps.multi_statements = Some(on);
 }
 
 fn put_difference(flight: &mut Vec<u8>, lacking: &Difference) -> usize {
@@ -197,6 +213,7 @@ pub fn note_steps(connection: &mut Connection, wanted: &Wanted<'_>, steps: Steps
             connection.values.database = database;
         }
     }
+    connection.multi_statements = steps.multi_statements.unwrap_or(connection.multi_statements);
     if wanted.needs.insert_id && wanted.insert_id.is_some() {
         connection.residue = true;
     }

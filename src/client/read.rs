@@ -86,7 +86,7 @@ impl Conversation {
             let woken = self.woken().await?;
             match woken {
                 Woken::Readable => return Some(()),
-                Woken::Wanted => self.give_up_primary().await,
+                Woken::Wanted => Box::pin(self.give_up_primary()).await,
                 Woken::Drain => return self.wait_to_leave().await,
             }
         }
@@ -136,6 +136,7 @@ impl Conversation {
             let mut header = [0; limits::PACKET_HEADER_BYTES];
             self.client.read_exact(&mut header).await?;
             let header = Header::parse(&header).ok_or(io::ErrorKind::InvalidData)?;
+            self.begins = header.sequence.wrapping_add(1);
             rest = Rest { chunk: header.len, continues: header.continues() };
         }
     }

@@ -93,6 +93,8 @@ pub struct Exchange<'a> {
     pub pipelined: bool,
     /// There is a reply (COM_STMT_CLOSE has none).
     pub answers: bool,
+    /// The number of the reply's first packet: chunks of the command count too.
+    pub begins: &'a mut u8,
 }
 
 /// Ready when no reply will come any more.
@@ -172,6 +174,7 @@ impl Exchange<'_> {
             }
             message.rest = None;
         }
+        self.walker.begin_at(*self.begins);
         failed |= self.server.stream.flush().await.is_err();
         if failed && !whole {
             // The server may have said why before it closed: ER_NET_PACKET_TOO_LARGE.
@@ -196,6 +199,7 @@ impl Exchange<'_> {
             let mut header = [0; limits::PACKET_HEADER_BYTES];
             self.client.read_exact(&mut header).await.map_err(|_| Broken::Client)?;
             let parsed = Header::parse(&header).ok_or(Broken::Client)?;
+            *self.begins = parsed.sequence.wrapping_add(1);
             *rest = Rest { chunk: parsed.len, continues: parsed.continues() };
             piece.extend_from_slice(&header);
         } else {

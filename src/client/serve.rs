@@ -11,10 +11,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::backend::pool::Lease;
-use crate::backend::setup::{Steps, Wanted, note_steps, put_steps};
+use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
 use crate::client::accept::Peer;
 use crate::client::house::House;
-use crate::client::lease::Leases;
+use crate::client::lease::{Leases, insert_id_of};
 use crate::client::read::Inbound;
 use crate::client::relay::{Buffers, Exchange, Message, Moved, write_out};
 use crate::client::slab;
@@ -27,7 +27,8 @@ use crate::metrics::{Lap, Sampler, Stopwatch};
 use crate::secret::Credentials;
 use crate::session::Session;
 use crate::session::answer::Local;
-use crate::session::observe::{Outcome, Replied, Said, Verdict, is_misroute};
+use crate::session::hold::Hold;
+use crate::session::observe::{Ending, Outcome, Replied, Said, Verdict, is_misroute};
 use crate::session::plan::{Forward, Kind, Plan, Reason};
 use crate::session::refusal::Refusal;
 use crate::sql::{Classifier, Statement};
@@ -55,6 +56,8 @@ pub struct Conversation {
     pub(super) peer: Arc<Peer>,
     pub(super) walker: Walker,
     sampler: Sampler,
+    /// The number of the answer's first packet: 1, or more after a command of several chunks.
+    pub(super) begins: u8,
     /// A statement that is not proved a read is on its way: an ERR must follow, whatever happens.
     in_flight: bool,
 }
@@ -90,6 +93,7 @@ impl Conversation {
             leases: Leases::default(),
             peer,
             walker: Walker::new(Expect::Simple, nothing),
+            begins: 1,
             in_flight: false,
         }
     }
@@ -98,6 +102,7 @@ impl Conversation {
     pub async fn serve(mut self) {
         while let Some(Inbound { slab, len, rest }) = self.next_command().await {
             let bytes = slab.get(..len).unwrap_or_default();
+            self.begins = 1;
             let next = self.answer_one(&mut Message { bytes, rest }).await;
             if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
                 self.unread.extend_from_slice(tail);
@@ -194,7 +199,7 @@ impl Conversation {
     async fn answer(&mut self, local: Local) -> io::Result<()> {
         self.house.routed(None, Reason::Local);
         let mut out = slab::borrow();
-        self.session.answer(local, self.capabilities, 1, &mut out);
+        self.session.answer(local, self.capabilities, self.begins, &mut out);
         let written = write_out(&mut self.client, &out).await;
         slab::give_back(out);
         written
@@ -203,7 +208,7 @@ impl Conversation {
     pub(super) async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
         self.house.failed(refusal);
         let mut out = Vec::new();
-        refusal.write(&mut out, 1);
+        refusal.write(&mut out, self.begins);
         write_out(&mut self.client, &out).await
     }
 
@@ -230,7 +235,7 @@ impl Conversation {
                 Err(LeaseRefused::Servers(refused)) => {
                     self.drain(message).await?;
                     let mut out = Vec::new();
-                    refused.write(&mut out, 1);
+                    refused.write(&mut out, self.begins);
                     return write_out(&mut self.client, &out).await;
                 }
             }
@@ -256,7 +261,7 @@ impl Conversation {
             self.house.metrics.timings.observe(target_of(Some(role)), watch);
         }
         if let Some(refused) = moved.setup_refused {
-            return self.setup_failed(it, lease, role, refused).await;
+            return self.setup_failed(it, (lease, role), refused, message).await;
         }
         if moved.client_lost {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -268,7 +273,8 @@ impl Conversation {
             end: moved.end,
             summary: self.walker.summary(),
         };
-        if role == Role::Reader && is_misroute(outcome.summary) {
+        let answered = moved.end == Ending::Answered;
+        if answered && role == Role::Reader && is_misroute(outcome.summary) {
             self.house.misrouted(lease.server());
             if let Said::Statement(statement, _) = said {
                 self.house.classifier.distrust(statement.digest);
@@ -280,6 +286,10 @@ impl Conversation {
             self.house.fleet.record(write);
         }
         lease.residue |= it.soils;
+        if matches!(verdict, Verdict::Fail(_)) {
+            // What is left of a long statement would be read as the next command.
+            self.drain(message).await?;
+        }
         self.conclude(it, (lease, role), verdict, moved.replied, &buffers.out).await
     }
 
@@ -294,7 +304,7 @@ impl Conversation {
     ) -> Moved {
         buffers.flight.clear();
         let steps = if it.held {
-            Steps::default()
+            put_held_steps(&mut buffers.flight, lease, it.needs)
         } else {
             match self.put_steps(it, lease, &mut buffers.flight).await {
                 Ok(steps) => steps,
@@ -326,8 +336,9 @@ impl Conversation {
             buffers,
             walker: &mut self.walker,
             setup_replies: steps.replies,
-            pipelined: is_read,
+            pipelined: is_read && message.rest.is_none(),
             answers: it.expect != Expect::Nothing,
+            begins: &mut self.begins,
         }
         .run_until(message, &mut moved, given_up)
         .await;
@@ -335,6 +346,9 @@ impl Conversation {
         if moved.setup_refused.is_none() {
             let wanted = self.wanted(it, lease);
             note_steps(lease, &wanted, steps);
+            if let Said::Command(Command::SetOption(option)) = said {
+                lease.multi_statements = *option == 0;
+            }
             lease.own(self.session.id);
             lease.clean = false;
             let named = matches!(said, Said::Command(Command::InitDb(_)));
@@ -355,30 +369,40 @@ impl Conversation {
     }
 
     async fn put_steps(
-        &self,
+        &mut self,
         it: &Forward,
         lease: &mut Lease,
         flight: &mut Vec<u8>,
     ) -> Result<Steps, ()> {
         let recipe = lease.pool().recipe(lease.is_reader);
         let baseline = self.house.fleet.baseline();
-        let steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline.as_deref());
+        let baseline = baseline.as_deref();
+        let mut steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline);
+        let has_id = !lease.is_reader && self.session.holds().has(Hold::InsertId);
+        if has_id && (steps.resets || steps.fresh) {
+            // It is the session's own connection, and the reset would take the id.
+            let id = insert_id_of(lease).await.ok_or(())?;
+            self.session.keep_insert_id(id);
+            flight.clear();
+            steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline);
+        }
         if !steps.fresh {
             return Ok(steps);
         }
         let found_rows = self.capabilities.has(Capabilities::FOUND_ROWS);
-        let renewed = lease.renew(&self.credentials, found_rows, self.lease_deadline()).await;
+        let renewing = lease.renew(&self.credentials, found_rows, self.lease_deadline());
+        let renewed = Box::pin(renewing).await;
         renewed.map_err(|error| tracing::debug!(%error, "cannot log in anew"))?;
-        Ok(put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline.as_deref()))
+        Ok(put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline))
     }
 
     /// The set-up of a lease was refused: the statement's own error, or the primary instead.
     async fn setup_failed(
         &mut self,
         it: &mut Forward,
-        lease: Lease,
-        role: Role,
+        (lease, role): (Lease, Role),
         refused: ErrPacket,
+        message: &mut Message<'_>,
     ) -> io::Result<bool> {
         if let Some(again) = self.session.after_setup(it, refused.code, role) {
             self.lost(lease, again.why);
@@ -392,8 +416,9 @@ impl Conversation {
             self.house.retried(it.why);
             return Ok(true);
         }
+        self.drain(message).await?;
         let mut out = Vec::new();
-        refused.write(&mut out, 1);
+        refused.write(&mut out, self.begins);
         write_out(&mut self.client, &out).await?;
         Ok(false)
     }
@@ -426,7 +451,7 @@ impl Conversation {
                 self.house.failed(refusal);
                 let mut told = Vec::new();
                 if replied == Replied::Nothing {
-                    refusal.write(&mut told, 1);
+                    refusal.write(&mut told, self.begins);
                 } else {
                     told.extend_from_slice(out);
                     refusal.write(&mut told, self.walker.sequence());
@@ -454,7 +479,7 @@ impl Drop for Conversation {
             // A panic or a cancelled task: the client must not see a closed socket (2006), or
             // wpdb would run a write again.
             let mut out = Vec::new();
-            Refusal::Bug.write(&mut out, 1);
+            Refusal::Bug.write(&mut out, self.begins);
             self.house.failed(Refusal::Bug);
             self.client.try_write_all(&out);
         }

@@ -162,7 +162,7 @@ say('big in', $db->rows("INSERT INTO big VALUES (1, '$data')"));
 say('big looked at', $db->rows('SELECT LENGTH(data) AS n, MD5(data) AS m FROM big'));
 $back = $db->rows('SELECT data, 1 AS one FROM big');
 say('big out', [strlen($back[0]['data']), $back[0]['data'] === $data, $back[0]['one']]);
-say('edge in', $db->rows("REPLACE INTO big VALUES (2, REPEAT('x', 16777215 - 5))"));  // a row of 0xffffff bytes
+say('edge in', $db->rows("REPLACE INTO big VALUES (2, REPEAT('x', 16777215 - 4))"));  // its row: 0xffffff bytes
 $back = $db->rows('SELECT data FROM big WHERE id = 2');
 say('edge out', [strlen($back[0]['data']), md5($back[0]['data'])]);
 say('rows', count($db->rows('WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 900) SELECT a.i, b.i AS j FROM n a, n b WHERE b.i <= 100')));
