@@ -196,19 +196,6 @@ fn a_setting_that_makes_no_sense_is_named_with_what_does() {
         "log.level = 'forebay=loud'",
         "log.level = \"forebay=loud\": must be error, warn, info, debug, trace or off, or a list such as warn,forebay=debug",
     );
-    check("admin.sql = '127.0.0.1:6032'", "ok");
-    check(
-        "admin.sql = '0.0.0.0:6032'",
-        "admin.sql = \"0.0.0.0:6032\": must be a loopback address, or be given with admin.password_file: it would let everybody look",
-    );
-    check(
-        "admin.sql = '127.0.0.1:9090'",
-        "admin.sql = \"127.0.0.1:9090\": must not be the same as listen or admin.http",
-    );
-    check(
-        "admin.sql = 'on'\nadmin.user = ''",
-        "admin.sql = \"on\": must be an IP address and a port, such as 127.0.0.1:6032, or off | admin.user = \"\": must be a user name",
-    );
     check("monitor.user = 'm'", "monitor.password_file: must be given with monitor.user");
     check(
         "monitor.password = 'm'",
@@ -273,6 +260,7 @@ fn passwords_come_from_files_or_the_environment_and_are_never_shown() {
     assert!(said.to_string().contains("must not name \"shop\""), "{said}");
 }
 
+#[cfg(feature = "console")]
 #[test]
 fn the_console_is_for_its_own_account_and_shows_settings_without_secrets() {
     let file = "primary = 'db'\nreplicas = ['a', 'b']\n[[users]]\nname = 'shop'\npassword_file = 'FILE'\n[admin]\nsql = '0.0.0.0:6032'";
@@ -295,11 +283,25 @@ fn the_console_is_for_its_own_account_and_shows_settings_without_secrets() {
     assert_eq!(shown("users"), "shop <- [[users]]");
     assert_eq!(shown("admin.password"), "(not shown) <- FOREBAY__ADMIN__PASSWORD");
 
+    check("admin.sql = '127.0.0.1:6032'", "ok");
+    check(
+        "admin.sql = '0.0.0.0:6032'",
+        "admin.sql = \"0.0.0.0:6032\": must be a loopback address, or be given with admin.password_file: it would let everybody look",
+    );
+    check(
+        "admin.sql = '127.0.0.1:9090'",
+        "admin.sql = \"127.0.0.1:9090\": must not be the same as listen or admin.http",
+    );
+    check(
+        "admin.sql = 'on'\nadmin.user = ''",
+        "admin.sql = \"on\": must be an IP address and a port, such as 127.0.0.1:6032, or off | admin.user = \"\": must be a user name",
+    );
     let open = load_from("primary = 'db'\nadmin.sql = '[::1]:0'", &[], &[]).unwrap();
     open.console.unwrap().account.password.expose(|bytes| assert_eq!(bytes, b""));
 }
 
 /// The file that these rules came from, as they name it.
+#[cfg(feature = "console")]
 fn shown_file(rules: &Rules) -> &str {
     &rules.settings.iter().find(|setting| setting.key == "primary").unwrap().origin
 }

@@ -239,3 +239,40 @@ impl<R: AsyncRead + Unpin> AsyncRead for OnePacket<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packets that come in pieces, all of them sent before the first is read.
+    async fn check(sent: &[u8], piece: usize) {
+        let (mut near, far) = duplex(piece);
+        let bytes = sent.to_vec();
+        let writing = tokio::spawn(async move { near.write_all(&bytes).await });
+        let mut reader = OnePacket::new(far);
+        let (mut seen, mut left) = (Vec::new(), 0);
+        let mut read = Vec::with_capacity(4096);
+        while reader.read_buf(&mut read).await.unwrap() > 0 {
+            if left == 0 {
+                left = 4 + Header::parse(&read).unwrap().len;
+            }
+            assert!(read.len() <= left, "in pieces of {piece}");
+            left -= read.len();
+            seen.append(&mut read);
+            read.reserve(4096);
+        }
+        writing.await.unwrap().unwrap();
+        assert!(seen == sent, "in pieces of {piece}");
+    }
+
+    #[tokio::test]
+    async fn a_read_never_reaches_into_the_next_packet() {
+        let mut sent = Vec::new();
+        for payload in [&b"\x03one"[..], b"", b"\x0e", &[3; 5000], b"\x03five", b"\x01"] {
+            write_packet(&mut sent, 0, payload);
+        }
+        for piece in [1, 3, 4, 5, sent.len()] {
+            check(&sent, piece).await;
+        }
+    }
+}
