@@ -4,16 +4,19 @@
 //! Prometheus · `GET /` the status page · `GET /explain?sql=...` where a statement would go ·
 //! `POST /mode` with `primary` or `split` · `POST /drain` · `POST /reload`.
 //!
-//! It decides nothing: it asks `Facts` and passes demands to `control`. There are no passwords and
-//! no statements of clients in what it shows. Called by `app`.
+//! `console` answers SQL at a port of its own. Both decide nothing: they ask `Facts` and pass
+//! demands to `control`. There are no passwords and no statements of clients in what they show.
+//! Called by `app`.
 
+#[cfg(feature = "console")]
+pub mod console;
 mod explain;
 mod http;
 mod page;
 
 use std::sync::Arc;
 
-pub use explain::{explain, verdict};
+pub use explain::{explain, facts, verdict};
 pub use http::serve;
 pub use page::{Status, Table};
 
@@ -24,11 +27,29 @@ pub trait Facts: Send + Sync {
     /// The status page's content, of this moment.
     fn status(&self) -> Status;
 
+    /// What is known about one topic, as a table.
+    fn table(&self, topic: Topic<'_>) -> Table;
+
     /// Where a statement would go and why, as text; `explain` writes it.
     fn explain(&self, sql: &str) -> String;
 
     /// The page that Prometheus reads, or why there is none.
     fn metrics(&self) -> Result<String, String>;
+}
+
+/// What can be asked for on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic<'a> {
+    /// The servers and how they are.
+    Backends,
+    /// Connections to each server.
+    Pools,
+    /// Where statements went, and why.
+    Routes,
+    /// Every setting and where it came from.
+    Config,
+    /// Where this statement would go, and why.
+    Route(&'a str),
 }
 
 /// Everything that a request may need.

@@ -6,6 +6,7 @@
 mod build;
 mod facts;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -47,8 +48,7 @@ pub fn run(rules: Rules) -> ExitCode {
 async fn serve(rules: Rules) -> Result<(), String> {
     // Two sockets a client; what the system grants is what there is.
     let _granted = rlimit::increase_nofile_limit(u64::MAX);
-    let listener = Listener::bind(rules.listen)
-        .map_err(|error| format!("cannot listen on {}: {error}", rules.listen))?;
+    let listener = bind(rules.listen)?;
     let admin = match rules.admin_http {
         Some(address) => Some(
             TcpListener::bind(address)
@@ -57,7 +57,14 @@ async fn serve(rules: Rules) -> Result<(), String> {
         ),
         None => None,
     };
-    let Built { house, demands, facts, door } = build::build(&rules).await?;
+    #[cfg(feature = "console")]
+    let sql = rules.console.as_ref().map(|console| bind(console.address)).transpose()?;
+    let built = build::build(&rules).await?;
+    #[cfg(feature = "console")]
+    if let Some((listener, door)) = sql.zip(built.console) {
+        tokio::spawn(admin::console::serve(listener, door, Arc::clone(&built.facts)));
+    }
+    let Built { house, demands, facts, door, .. } = built;
     let control = house.control.clone();
     if let Some(listener) = admin {
         let desk = Desk { control: control.clone(), facts };
@@ -79,6 +86,10 @@ async fn serve(rules: Rules) -> Result<(), String> {
     leave(&rules, &house, &permits, close).await;
     drop(accepting.await);
     Ok(())
+}
+
+fn bind(address: SocketAddr) -> Result<Listener, String> {
+    Listener::bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))
 }
 
 /// Does what signals and the admin port ask for, until one asks to leave.

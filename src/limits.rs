@@ -95,6 +95,10 @@ pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * 1024;
 pub const ADMIN_REQUEST_MS_MAX: u64 = 10_000;
 /// Admin requests that are worked on at once.
 pub const ADMIN_CONNECTIONS_MAX: usize = 128;
+/// Clients of the admin console at once.
+pub const CONSOLES_MAX: usize = 16;
+/// A console client that says nothing, or does not take its answer, is left after this.
+pub const CONSOLE_IDLE_S_MAX: u64 = 8 * 60 * 60;
 /// Demands that wait for the program to obey them.
 pub const DEMANDS_WAITING_MAX: usize = 16;
 /// A demand that was not obeyed by then is answered "busy".

@@ -118,6 +118,11 @@ impl Session {
         self.insert_id
     }
 
+    /// The held connection is about to be reset; its LAST_INSERT_ID() was asked for first.
+    pub fn keep_insert_id(&mut self, insert_id: u64) {
+        self.insert_id = Some(insert_id);
+    }
+
     /// The held connection was given away; its LAST_INSERT_ID() was asked for first. None: it
     /// gave no answer.
     pub fn give_up(&mut self, insert_id: Option<u64>) {

@@ -25,34 +25,42 @@ pub fn verdict(statement: &Statement) -> (&'static str, String) {
     }
 }
 
+/// What is to be said about one statement, line by line: a name and a value each.
+#[must_use]
+pub fn facts(classifier: &Classifier, sql: &str, mode: Mode) -> Vec<(&'static str, String)> {
+    let statement = classifier.classify(&mut LocalCache::new(), sql.as_bytes(), mode);
+    let (target, why) = verdict(&statement);
+    let mut facts = vec![
+        ("goes to", target.into()),
+        ("because", why),
+        ("verb", format!("{:?}", statement.verb).to_lowercase()),
+        ("effects", or_none(statement.effects.to_string().to_lowercase())),
+        ("reads", tables(&statement.reads, statement.tables_known)),
+        ("writes", tables(&statement.writes, statement.tables_known)),
+    ];
+    if statement.statements > 1 {
+        facts.push(("statements", statement.statements.to_string()));
+    }
+    facts.push(("shape", format!("{:032x}", statement.digest)));
+    facts
+}
+
 /// The whole text about one statement.
 #[must_use]
 pub fn explain(classifier: &Classifier, sql: &str, mode: Mode) -> String {
-    let statement = classifier.classify(&mut LocalCache::new(), sql.as_bytes(), mode);
-    let (target, why) = verdict(&statement);
     let mut text = format!("{}\n\n", printable(sql.trim()));
-    line(&mut text, "goes to", target);
-    line(&mut text, "because", &why);
-    line(&mut text, "verb", &format!("{:?}", statement.verb).to_lowercase());
-    line(&mut text, "effects", &or_none(statement.effects.to_string().to_lowercase()));
-    line(&mut text, "reads", &tables(&statement.reads, statement.tables_known));
-    line(&mut text, "writes", &tables(&statement.writes, statement.tables_known));
-    if statement.statements > 1 {
-        line(&mut text, "statements", &statement.statements.to_string());
+    let facts = facts(classifier, sql, mode);
+    for (name, value) in &facts {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {name:<11} {value}");
     }
-    line(&mut text, "shape", &format!("{:032x}", statement.digest));
-    if target == "replica" {
+    if facts.first().is_some_and(|(_, target)| target == "replica") {
         text.push_str(
             "\nInside a transaction, while the session holds a connection, or while no replica\n\
              has applied what it must have seen, it goes to the primary all the same.\n",
         );
     }
     text
-}
-
-fn line(text: &mut String, name: &str, value: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "  {name:<11} {value}");
 }
 
 fn tables(tables: &[Table], known: bool) -> String {

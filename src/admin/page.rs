@@ -25,6 +25,15 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
+impl Table {
+    /// A table with these heads.
+    #[must_use]
+    pub fn new(title: &str, columns: &[&str], rows: Vec<Vec<String>>) -> Self {
+        let columns = columns.iter().map(|&column| column.into()).collect();
+        Self { title: title.into(), columns, rows }
+    }
+}
+
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884;--dim:#888;--good:#2a8f4f;--bad:#d0392b}\
 body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2.5rem auto;padding:0 1.25rem}\

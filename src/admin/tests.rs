@@ -28,6 +28,10 @@ impl Facts for Fixed {
         }
     }
 
+    fn table(&self, topic: Topic<'_>) -> Table {
+        Table { title: format!("{topic:?}"), ..Table::default() }
+    }
+
     fn explain(&self, sql: &str) -> String {
         explain(&Classifier::new(7), sql, SqlMode::default())
     }

@@ -36,6 +36,9 @@ pub(super) struct Built {
     pub demands: Demands,
     pub facts: Arc<dyn Facts>,
     pub door: Doorway,
+    /// What lets an operator in to the console.
+    #[cfg(feature = "console")]
+    pub console: Option<Arc<Door>>,
 }
 
 /// All of a door but what the primary's greeting has yet to tell.
@@ -85,8 +88,17 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         wait_max: rules.pool.wait_max,
         sessions: AtomicU64::new(0),
     });
-    let facts = Arc::new(Shown::new(Arc::clone(&house)));
-    Ok(Built { house, demands, facts, door })
+    let facts = Arc::new(Shown::new(Arc::clone(&house), rules.settings.clone()));
+    #[cfg(feature = "console")]
+    let console = rules.console.as_ref().map(|console| door.to_console(console)).transpose()?;
+    Ok(Built {
+        house,
+        demands,
+        facts,
+        door,
+        #[cfg(feature = "console")]
+        console,
+    })
 }
 
 async fn doorway(rules: &Rules) -> Result<Doorway, String> {
@@ -152,6 +164,32 @@ pub(super) async fn open_door(house: Arc<House>, door: Doorway, latch: Latch) {
             Err(_) => {}
         }
         sleep(TRY_AGAIN).await;
+    }
+}
+
+#[cfg(feature = "console")]
+impl Doorway {
+    /// The door of the console: the same TLS, and a book with a single name.
+    fn to_console(&self, rules: &crate::config::rules::Console) -> Result<Arc<Door>, String> {
+        use crate::admin::console;
+        let policy = Policy {
+            listed: vec![credentials(&rules.account)?],
+            learn: false,
+            denied: Vec::new(),
+            ..Policy::default()
+        };
+        Ok(Arc::new(Door {
+            version: console::VERSION.into(),
+            charset: console::CHARSET,
+            capabilities: console::OFFERED,
+            tls: self.tls.clone(),
+            require_tls: self.require_tls,
+            rsa: Arc::clone(&self.rsa),
+            book: Arc::new(Book::new(policy).map_err(|error| error.to_string())?),
+            prove: Arc::new(console::Nobody),
+            login_timeout: LOGIN_TIMEOUT,
+            bare_passwords: AtomicU64::new(0),
+        }))
     }
 }
 

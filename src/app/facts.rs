@@ -1,24 +1,26 @@
-//! What the admin port shows: the fleet, the pools, where statements went.
+//! What the admin port and the console show: the fleet, the pools, where statements went.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::admin::{self, Facts, Status, Table};
+use crate::admin::{self, Facts, Status, Table, Topic};
 use crate::client::house::House;
 use crate::cluster::{Health, Role};
+use crate::config::rules::Setting;
 use crate::metrics::PoolState;
 use crate::sql::{Flavour, Mode};
 
 /// Answers the admin port's questions.
 pub(super) struct Shown {
     house: Arc<House>,
+    settings: Vec<Setting>,
     started: Instant,
 }
 
 impl Shown {
-    pub(super) fn new(house: Arc<House>) -> Self {
-        Self { house, started: Instant::now() }
+    pub(super) fn new(house: Arc<House>, settings: Vec<Setting>) -> Self {
+        Self { house, settings, started: Instant::now() }
     }
 
     fn servers(&self) -> Table {
@@ -39,21 +41,42 @@ impl Shown {
             ]
         });
         let columns = ["address", "role", "health", "writes behind", "idle", "leased", "identity"];
-        Table {
-            title: "Servers".into(),
-            columns: columns.iter().map(|&column| column.into()).collect(),
-            rows: rows.collect(),
-        }
+        Table::new("Servers", &columns, rows.collect())
+    }
+
+    fn pools(&self) -> Table {
+        let snapshot = self.house.fleet.snapshot();
+        let rows = snapshot.servers.iter().map(|server| {
+            let pool = self.house.fleet.pool(server.id);
+            let counts = pool.map(|pool| pool.counts()).unwrap_or_default();
+            let counts = [counts.idle, counts.leased, counts.opening, counts.waiting];
+            let most = self.house.fleet.policy.connections_max.to_string();
+            let address = [server.address.clone(), role_word(server.role).into()];
+            address.into_iter().chain(counts.map(|count| count.to_string())).chain([most]).collect()
+        });
+        let columns = ["address", "role", "idle", "leased", "opening", "waiting", "limit"];
+        Table::new("Connections to servers", &columns, rows.collect())
+    }
+
+    fn config(&self) -> Table {
+        let rows = self
+            .settings
+            .iter()
+            .map(|setting| vec![setting.key.into(), setting.value.clone(), setting.origin.clone()]);
+        Table::new("Settings", &["key", "value", "origin"], rows.collect())
+    }
+
+    fn route(&self, sql: &str) -> Table {
+        let facts = admin::facts(&self.house.classifier, sql, self.mode());
+        let rows = facts.into_iter().map(|(name, value)| vec![name.into(), value]);
+        Table::new("Where a statement would go", &["fact", "value"], rows.collect())
     }
 
     fn routes(&self) -> Table {
         let rows = self.house.metrics.route.counts().into_iter();
         let rows = rows.map(|(to, why, count)| vec![to.into(), why.into(), count.to_string()]);
-        Table {
-            title: "Where statements went, and why".into(),
-            columns: ["target", "reason", "statements"].iter().map(|&it| it.into()).collect(),
-            rows: rows.collect(),
-        }
+        let columns = ["target", "reason", "statements"];
+        Table::new("Where statements went, and why", &columns, rows.collect())
     }
 
     fn mode(&self) -> Mode {
@@ -81,6 +104,16 @@ impl Facts for Shown {
                 fact("up for", format!("{} s", self.started.elapsed().as_secs())),
             ],
             tables: vec![self.servers(), self.routes()],
+        }
+    }
+
+    fn table(&self, topic: Topic<'_>) -> Table {
+        match topic {
+            Topic::Backends => self.servers(),
+            Topic::Pools => self.pools(),
+            Topic::Routes => self.routes(),
+            Topic::Config => self.config(),
+            Topic::Route(sql) => self.route(sql),
         }
     }
 

@@ -112,12 +112,12 @@ impl Dialer {
         for round in 0..DIALS_MAX {
             for address in &addresses {
                 match self.open_at(address, credentials, found_rows, is_reader, deadline).await {
-                    Ok((connection, identity)) => {
-                        if wanted.as_ref().is_none_or(|wanted| *wanted == identity) {
-                            return Ok(connection);
-                        }
-                        last = OpenError::Stranger;
+                    Ok((connection, identity))
+                        if wanted.as_ref().is_none_or(|wanted| *wanted == identity) =>
+                    {
+                        return Ok(connection);
                     }
+                    Ok(_) => last = OpenError::Stranger,
                     Err(error) => last = error,
                 }
             }

@@ -330,10 +330,9 @@ impl Fleet {
         loop {
             let mut lease = self.lease_primary(&credentials, account).await?;
             if !lease.is_new() {
-                // A connection that is open proves what was right when it was opened.
+                // A login of yesterday proves nothing: the password may have changed since.
                 let deadline = Instant::now() + self.ways.connect_timeout;
-                let renewed = lease.renew(&credentials, false, deadline).await;
-                renewed.map_err(|error| told_at_login(LeaseError::Open(error)))?;
+                lease.renew(&credentials, false, deadline).await.map_err(told)?;
             }
             match self.learn_baseline(&mut lease).await {
                 Ok(()) => lease.give_back(0),
@@ -406,7 +405,10 @@ impl Fleet {
             last: None,
             deadline: Instant::now() + self.ways.connect_timeout,
         };
-        self.lease(&request).await.map_err(told_at_login)
+        self.lease(&request).await.map_err(|error| match error {
+            LeaseError::Open(error) => told(error),
+            LeaseError::Busy => ErrPacket::new(1040, b"08004", "Too many connections"),
+        })
     }
 
     async fn read_baseline(&self, lease: &mut Lease) -> Result<Baseline, QueryError> {
@@ -456,22 +458,18 @@ fn is_lost(error: &QueryError) -> bool {
     }
 }
 
-/// What a client is told who cannot be logged in at the primary.
-fn told_at_login(error: LeaseError) -> ErrPacket {
+/// What a client is told when no connection to the primary could be opened.
+fn told(error: OpenError) -> ErrPacket {
     match error {
-        LeaseError::Open(OpenError::Dial(DialError::Refused(refused))) => refused,
+        OpenError::Dial(DialError::Refused(refused)) => refused,
         // MySQL leads names that it does not know into some plugin or other: they must look like
         // wrong passwords.
-        LeaseError::Open(OpenError::Dial(DialError::Plugin(_))) => {
-            ErrPacket::new(1045, b"28000", "Access denied")
+        OpenError::Dial(DialError::Plugin(_)) => ErrPacket::new(1045, b"28000", "Access denied"),
+        error => {
+            let text = format!("The primary database server cannot be reached: {error}");
+            ErrPacket::new(1105, b"HY000", text)
         }
-        LeaseError::Open(error) => ErrPacket::new(1105, b"HY000", no_primary(&error)),
-        LeaseError::Busy => ErrPacket::new(1040, b"08004", "Too many connections"),
     }
-}
-
-fn no_primary(error: &OpenError) -> String {
-    format!("The primary database server cannot be reached: {error}")
 }
 
 fn lost(error: QueryError) -> ErrPacket {

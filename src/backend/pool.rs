@@ -159,7 +159,8 @@ impl Pool {
                     }
                 }
                 Decision::Open(slot) | Decision::CloseThenOpen(slot) => {
-                    return self.open(slot, ask, live).await;
+                    // Boxed: a login's state must not weigh on each idle session.
+                    return Box::pin(self.open(slot, ask, live)).await;
                 }
                 Decision::Wait | Decision::Refuse => return Err(LeaseError::Busy),
             }
@@ -207,9 +208,9 @@ impl Pool {
             pool: Arc::clone(self),
             slot,
             owner,
-            is_new: false,
             times_given_up: self.times_given_up.load(Ordering::Acquire),
             connection: Some(connection),
+            is_new: false,
             live: Arc::clone(live),
             _outstanding: live.begin(),
         })
@@ -234,9 +235,9 @@ impl Pool {
             pool: Arc::clone(self),
             slot,
             owner: 0,
-            is_new: true,
             times_given_up: self.times_given_up.load(Ordering::Acquire),
             connection: Some(Box::new(opened)),
+            is_new: true,
             live: Arc::clone(live),
             _outstanding: live.begin(),
         })
@@ -384,15 +385,21 @@ pub struct Lease {
     pool: Arc<Pool>,
     slot: Slot,
     owner: u64,
-    is_new: bool,
     /// Of its pool, when it was leased.
     times_given_up: u64,
     connection: Option<Box<Connection>>,
+    is_new: bool,
     live: Arc<Live>,
     _outstanding: Outstanding,
 }
 
 impl Lease {
+    /// It was logged in for this lease.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     /// The server at its other end.
     #[must_use]
     pub fn server(&self) -> ServerId {
@@ -409,12 +416,6 @@ impl Lease {
     #[must_use]
     pub fn place(&self) -> Place {
         self.slot
-    }
-
-    /// It logged in for this lease: so the password is right now, not some time ago.
-    #[must_use]
-    pub fn is_new(&self) -> bool {
-        self.is_new
     }
 
     /// The session that used it last; 0: nobody who still lives.
@@ -459,10 +460,10 @@ impl Lease {
         let is_reader = self.is_reader;
         // The old one first: the server's limit may be this very connection.
         self.stream = Stream::from(tokio::io::duplex(1).0);
-        let opened = self.pool.dialer.open(credentials, found_rows, is_reader, deadline).await;
-        self.pool.count_login(opened.as_ref().err());
-        **self = opened?;
-        (self.owner, self.is_new) = (0, true);
+        let opened = self.pool.dialer.open(credentials, found_rows, is_reader, deadline).await?;
+        self.owner = 0;
+        self.is_new = true;
+        **self = opened;
         Ok(())
     }
 }

@@ -62,13 +62,16 @@ fn every_flag_is_a_setting() {
 
 #[tokio::test]
 async fn a_running_proxy_is_told_to_change_its_mode() {
-    use crate::admin::{Desk, Facts, Status, serve};
+    use crate::admin::{Desk, Facts, Status, Table, Topic, serve};
     use crate::control::{Control, Mode};
 
     struct Nothing;
     impl Facts for Nothing {
         fn status(&self) -> Status {
             Status::default()
+        }
+        fn table(&self, _: Topic<'_>) -> Table {
+            Table::default()
         }
         fn explain(&self, _: &str) -> String {
             String::new()

@@ -197,3 +197,20 @@ fn begin_charset(session: &mut Session, house: &House, id: u16) {
         values.set_variable(b"collation_connection", collation);
     });
 }
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Arrival, House, enter};
+
+    /// An idle client costs little more than this future: one that grows is a leak of design. A
+    /// login's state is boxed for that reason.
+    #[test]
+    fn an_idle_session_is_small() {
+        fn size_of_task<F>(_: &dyn Fn(Arrival, Arc<House>) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size_of_task(&enter);
+        assert!(bytes <= 4608, "{bytes} bytes a session");
+    }
+}

@@ -226,12 +226,7 @@ impl Conversation {
     /// Asks the kept connection for LAST_INSERT_ID() and gives it to whoever waits.
     pub(super) async fn give_up_primary(&mut self) {
         let Some(mut lease) = self.leases.primary.take() else { return };
-        let capabilities = lease.capabilities;
-        let asked = ask(&mut lease.stream, capabilities, "SELECT LAST_INSERT_ID()").await;
-        let answer = asked.ok().and_then(|rows| {
-            let cell = rows.into_iter().next()?.into_iter().next()??;
-            std::str::from_utf8(&cell).ok()?.parse().ok()
-        });
+        let answer = insert_id_of(&mut lease).await;
         self.session.give_up(answer);
         if answer.is_some() {
             lease.residue = true;
@@ -254,6 +249,14 @@ impl Conversation {
             self.house.fleet.disown(server, place, self.session.id);
         }
     }
+}
+
+/// LAST_INSERT_ID() as a connection has it; none if it gives no answer.
+pub(super) async fn insert_id_of(lease: &mut Lease) -> Option<u64> {
+    let capabilities = lease.capabilities;
+    let rows = ask(&mut lease.stream, capabilities, "SELECT LAST_INSERT_ID()").await.ok()?;
+    let cell = rows.into_iter().next()?.into_iter().next()??;
+    std::str::from_utf8(&cell).ok()?.parse().ok()
 }
 
 /// Refusals of a login that a moment later may be none: too many connections, of all or of this

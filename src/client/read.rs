@@ -86,7 +86,7 @@ impl Conversation {
             let woken = self.woken().await?;
             match woken {
                 Woken::Readable => return Some(()),
-                Woken::Wanted => self.give_up_primary().await,
+                Woken::Wanted => Box::pin(self.give_up_primary()).await,
                 Woken::Drain => return self.wait_to_leave().await,
             }
         }

@@ -14,7 +14,7 @@ use crate::backend::pool::Lease;
 use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
 use crate::client::accept::Peer;
 use crate::client::house::House;
-use crate::client::lease::Leases;
+use crate::client::lease::{Leases, insert_id_of};
 use crate::client::read::Inbound;
 use crate::client::relay::{Buffers, Exchange, Message, Moved, write_out};
 use crate::client::slab;
@@ -27,7 +27,8 @@ use crate::metrics::{Lap, Sampler, Stopwatch};
 use crate::secret::Credentials;
 use crate::session::Session;
 use crate::session::answer::Local;
-use crate::session::observe::{Outcome, Replied, Said, Verdict, is_misroute};
+use crate::session::hold::Hold;
+use crate::session::observe::{Ending, Outcome, Replied, Said, Verdict, is_misroute};
 use crate::session::plan::{Forward, Kind, Plan, Reason};
 use crate::session::refusal::Refusal;
 use crate::sql::{Classifier, Statement};
@@ -272,7 +273,8 @@ impl Conversation {
             end: moved.end,
             summary: self.walker.summary(),
         };
-        if role == Role::Reader && is_misroute(outcome.summary) {
+        let answered = moved.end == Ending::Answered;
+        if answered && role == Role::Reader && is_misroute(outcome.summary) {
             self.house.misrouted(lease.server());
             if let Said::Statement(statement, _) = said {
                 self.house.classifier.distrust(statement.digest);
@@ -285,7 +287,7 @@ impl Conversation {
         }
         lease.residue |= it.soils;
         if matches!(verdict, Verdict::Fail(_)) {
-            // What was never sent is no next command.
+            // What is left of a long statement would be read as the next command.
             self.drain(message).await?;
         }
         self.conclude(it, (lease, role), verdict, moved.replied, &buffers.out).await
@@ -367,21 +369,31 @@ impl Conversation {
     }
 
     async fn put_steps(
-        &self,
+        &mut self,
         it: &Forward,
         lease: &mut Lease,
         flight: &mut Vec<u8>,
     ) -> Result<Steps, ()> {
         let recipe = lease.pool().recipe(lease.is_reader);
         let baseline = self.house.fleet.baseline();
-        let steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline.as_deref());
+        let baseline = baseline.as_deref();
+        let mut steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline);
+        let has_id = !lease.is_reader && self.session.holds().has(Hold::InsertId);
+        if has_id && (steps.resets || steps.fresh) {
+            // It is the session's own connection, and the reset would take the id.
+            let id = insert_id_of(lease).await.ok_or(())?;
+            self.session.keep_insert_id(id);
+            flight.clear();
+            steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline);
+        }
         if !steps.fresh {
             return Ok(steps);
         }
         let found_rows = self.capabilities.has(Capabilities::FOUND_ROWS);
-        let renewed = lease.renew(&self.credentials, found_rows, self.lease_deadline()).await;
+        let renewing = lease.renew(&self.credentials, found_rows, self.lease_deadline());
+        let renewed = Box::pin(renewing).await;
         renewed.map_err(|error| tracing::debug!(%error, "cannot log in anew"))?;
-        Ok(put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline.as_deref()))
+        Ok(put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline))
     }
 
     /// The set-up of a lease was refused: the statement's own error, or the primary instead.

@@ -13,8 +13,8 @@ use tracing_subscriber::filter::LevelFilter;
 use super::Mistake;
 use super::raw::{self, Raw};
 use super::rules::{
-    Account, Auth, Backend, BackendTls, Certificate, Consistency, Drain, Log, LogFormat, Password,
-    Pool, Rules, Tls,
+    Account, Auth, Backend, BackendTls, Certificate, Consistency, Console, Drain, Log, LogFormat,
+    Password, Pool, Rules, Tls,
 };
 use crate::control::Mode;
 use crate::limits;
@@ -30,8 +30,9 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let mode = raw.word("mode", mistakes).and_then(|word| Mode::parse(&word));
     let consistency = consistency(raw, mistakes);
     let threads = raw.whole("threads", mistakes).map(threads);
-    let admin_http = admin(raw, mistakes);
+    let admin_http = admin(raw, "admin.http", "127.0.0.1:9090", mistakes);
     check_loops(raw, listen, admin_http, primary.iter().chain(&replicas), mistakes);
+    let console = console(raw, [listen, admin_http], mistakes);
     let monitor = monitor(raw, mistakes);
     let users = users(raw, mistakes);
     let auth = auth(raw, &users, mistakes);
@@ -50,6 +51,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
         consistency: consistency?,
         threads: threads?,
         admin_http,
+        console,
         monitor,
         users,
         auth: auth?,
@@ -59,6 +61,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
         freshness_window: freshness_window?,
         drain: drain?,
         log: log?,
+        settings: raw.settings(),
     })
 }
 
@@ -71,17 +74,46 @@ fn listener(raw: &Raw, name: &str, mistakes: &mut Vec<Mistake>) -> Option<Socket
     parsed
 }
 
-fn admin(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<SocketAddr> {
-    let text = raw.text("admin.http", mistakes)?;
+fn admin(raw: &Raw, name: &str, example: &str, mistakes: &mut Vec<Mistake>) -> Option<SocketAddr> {
+    let text = raw.text(name, mistakes)?;
     if text == "off" {
         return None;
     }
     let parsed = text.parse().ok();
     if parsed.is_none() {
-        let expected = "must be an IP address and a port, such as 127.0.0.1:9090, or off";
-        mistakes.push(raw.mistake("admin.http", expected));
+        let expected = format!("must be an IP address and a port, such as {example}, or off");
+        mistakes.push(raw.mistake(name, expected));
     }
     parsed
+}
+
+/// The console; `others` is what else listens.
+fn console(
+    raw: &Raw,
+    others: [Option<SocketAddr>; 2],
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Console> {
+    let address = admin(raw, "admin.sql", "127.0.0.1:6032", mistakes);
+    let name = raw.text("admin.user", mistakes).map(user_name)?;
+    let name = name.map_err(|why| mistakes.push(raw.mistake("admin.user", why))).ok();
+    let has_password =
+        ["admin.password_file", "admin.password"].iter().any(|key| raw.origin(key).is_some());
+    let password = password(raw, ["admin.password_file", "admin.password"], mistakes);
+    let address = address?;
+    if !cfg!(feature = "console") {
+        mistakes.push(raw.mistake("admin.sql", "must be off: this build has no console"));
+    }
+    if address.port() != 0 && others.contains(&Some(address)) {
+        let expected = "must not be the same as listen or admin.http";
+        mistakes.push(raw.mistake("admin.sql", expected));
+    }
+    if !has_password && !address.ip().is_loopback() {
+        let expected = "must be a loopback address, or be given with admin.password_file: it \
+                        would let everybody look";
+        mistakes.push(raw.mistake("admin.sql", expected));
+    }
+    let password = if has_password { password? } else { Password::new(Vec::new()) };
+    Some(Console { address, account: Account { name: name?, password } })
 }
 
 fn primary(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<String> {
@@ -188,46 +220,50 @@ fn threads(given: u64) -> usize {
 }
 
 fn monitor(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Account> {
-    let [user, file, password] =
-        ["monitor.user", "monitor.password_file", "monitor.password"].map(|key| raw.origin(key));
-    if password.as_ref().is_some_and(|origin| !origin.starts_with("FOREBAY__")) {
-        let expected = "must not stand in a file that people read and share: use \
-                        monitor.password_file or FOREBAY__MONITOR__PASSWORD";
-        mistakes.push(raw.mistake("monitor.password", expected));
-    }
-    match (user.is_some(), file.is_some(), password.is_some()) {
-        (false, false, false) => return None,
-        (false, ..) => {
+    const KEYS: [&str; 2] = ["monitor.password_file", "monitor.password"];
+    let has_password = KEYS.iter().any(|key| raw.origin(key).is_some());
+    let password = password(raw, KEYS, mistakes);
+    match (raw.origin("monitor.user").is_some(), has_password) {
+        (false, false) => return None,
+        (false, true) => {
             mistakes.push(raw.mistake("monitor.user", "must be given with its password"));
             return None;
         }
-        (true, true, true) => {
-            let expected = "must not be given together with monitor.password";
-            mistakes.push(raw.mistake("monitor.password_file", expected));
-            return None;
-        }
-        (true, false, false) => {
+        (true, false) => {
             let expected = "must be given with monitor.user";
             mistakes.push(raw.mistake("monitor.password_file", expected));
             return None;
         }
-        (true, ..) => {}
+        (true, true) => {}
     }
     let name = user_name(raw.text("monitor.user", mistakes)?)
         .map_err(|why| mistakes.push(raw.mistake("monitor.user", why)))
         .ok()?;
-    let password = if file.is_some() {
-        let path = raw.text("monitor.password_file", mistakes)?;
-        password_file(&path)
-            .map_err(|why| mistakes.push(raw.mistake("monitor.password_file", why)))
-            .ok()?
-    } else {
-        let text = raw.secret("monitor.password")?;
-        password_bytes(text.into_bytes())
-            .map_err(|why| mistakes.push(raw.mistake("monitor.password", why)))
-            .ok()?
+    Some(Account { name, password: password? })
+}
+
+/// An account's password, from the file or from the environment; `None` also if there is neither.
+fn password(raw: &Raw, [file, direct]: [&str; 2], mistakes: &mut Vec<Mistake>) -> Option<Password> {
+    if raw.origin(direct).is_some_and(|origin| !origin.starts_with("FOREBAY__")) {
+        let variable = format!("FOREBAY__{}", direct.replace('.', "__").to_uppercase());
+        let expected = format!(
+            "must not stand in a file that people read and share: use {file} or {variable}"
+        );
+        mistakes.push(raw.mistake(direct, expected));
+        return None;
+    }
+    let read = match (raw.origin(file).is_some(), raw.origin(direct).is_some()) {
+        (false, false) => return None,
+        (true, true) => {
+            let expected = format!("must not be given together with {direct}");
+            mistakes.push(raw.mistake(file, expected));
+            return None;
+        }
+        (true, false) => (file, password_file(&raw.text(file, mistakes)?)),
+        (false, true) => (direct, password_bytes(raw.secret(direct)?.into_bytes())),
     };
-    Some(Account { name, password })
+    let (key, password) = read;
+    password.map_err(|why| mistakes.push(raw.mistake(key, why))).ok()
 }
 
 fn users(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Vec<Account> {

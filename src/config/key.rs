@@ -85,6 +85,21 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text("an IP address and a port, or off"),
         "Status page, metrics, probes. Whoever reaches it may change the mode and drain.",
     ),
+    key(
+        "admin.sql",
+        "off",
+        Kind::Text("an IP address and a port, or off"),
+        "The console that answers `SHOW BACKENDS` and the like to MySQL clients. Beyond loopback \
+         it needs a password.",
+    ),
+    key("admin.user", "admin", Kind::Text("a user name"), "Who logs in to the console."),
+    key(
+        "admin.password_file",
+        "",
+        Kind::Path,
+        "A file that holds its password; without one anybody on this machine may look.",
+    ),
+    key("admin.password", "", Kind::Secret, "Its password; only `FOREBAY__ADMIN__PASSWORD`."),
     key("monitor.user", "", Kind::Text("a user name"), "An account for probes; optional."),
     key("monitor.password_file", "", Kind::Path, "A file that holds its password."),
     key("monitor.password", "", Kind::Secret, "Its password; only `FOREBAY__MONITOR__PASSWORD`."),

@@ -11,6 +11,7 @@ use config::{File, FileFormat, Map, Source, Value, ValueKind};
 use serde::Deserialize;
 
 use super::key::{self, Kind};
+use super::rules::Setting;
 use super::{Mistake, Sources};
 use crate::limits;
 
@@ -120,6 +121,29 @@ impl Raw {
     /// The place a key's value came from, if it was given.
     pub(super) fn origin(&self, name: &str) -> Option<String> {
         self.given.get(name).map(|given| given.origin.clone())
+    }
+
+    /// Every setting with its value and origin, in the order of the reference.
+    pub(super) fn settings(&self) -> Vec<Setting> {
+        let setting = |key: &key::Key| {
+            let given = self.given.get(key.name);
+            let value = match (key.kind, given.map(|given| &given.kind)) {
+                (Kind::Users, _) => {
+                    self.users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>().join(", ")
+                }
+                (_, None) => key.default.into(),
+                (Kind::Secret, Some(_)) => "(not shown)".into(),
+                (_, Some(ValueKind::String(text))) => text.trim().into(),
+                (_, Some(other)) => shown(other),
+            };
+            let origin = match given {
+                Some(given) => given.origin.as_str(),
+                None if matches!(key.kind, Kind::Users) && !self.users.is_empty() => "[[users]]",
+                None => "default",
+            };
+            Setting { key: key.name, value, origin: origin.into() }
+        };
+        key::KEYS.iter().map(setting).collect()
     }
 
     /// A mistake about a key, with what was given, unless that is a secret.

@@ -31,6 +31,8 @@ pub struct Rules {
     pub threads: usize,
     /// Where the admin port listens, if anywhere.
     pub admin_http: Option<SocketAddr>,
+    /// The console that answers SQL, if there is one.
+    pub console: Option<Console>,
     /// The account for probes, if any.
     pub monitor: Option<Account>,
     /// Accounts that need not be learned.
@@ -49,6 +51,28 @@ pub struct Rules {
     pub drain: Drain,
     /// What is logged.
     pub log: Log,
+    /// Every setting as it was given, for people; no secrets.
+    pub settings: Vec<Setting>,
+}
+
+/// One setting, as an operator is shown it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its key.
+    pub key: &'static str,
+    /// What was given, or the default.
+    pub value: String,
+    /// The file, variable or flag that gave it, or `default`.
+    pub origin: String,
+}
+
+/// Where the console listens, and who may log in.
+#[derive(Clone, Debug)]
+pub struct Console {
+    /// A loopback address unless the account has a password.
+    pub address: SocketAddr,
+    /// The only account; its password may be empty.
+    pub account: Account,
 }
 
 /// What a read must have seen.

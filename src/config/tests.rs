@@ -260,6 +260,52 @@ fn passwords_come_from_files_or_the_environment_and_are_never_shown() {
     assert!(said.to_string().contains("must not name \"shop\""), "{said}");
 }
 
+#[cfg(feature = "console")]
+#[test]
+fn the_console_is_for_its_own_account_and_shows_settings_without_secrets() {
+    let file = "primary = 'db'\nreplicas = ['a', 'b']\n[[users]]\nname = 'shop'\npassword_file = 'FILE'\n[admin]\nsql = '0.0.0.0:6032'";
+    let shop = scratch("s3cret-shop");
+    let file = file.replace("FILE", &shop.display().to_string());
+    let environment = [("FOREBAY__ADMIN__PASSWORD", "s3cret-admin")];
+    let rules = load_from(&file, &environment, &[("--mode", "mode", "primary")]).unwrap();
+    let console = rules.console.as_ref().unwrap();
+    assert_eq!((console.address.port(), console.account.name.as_str()), (6032, "admin"));
+    console.account.password.expose(|bytes| assert_eq!(bytes, b"s3cret-admin"));
+    assert!(!format!("{:?}", rules.settings).contains("s3cret"));
+    let shown = |key: &str| {
+        let setting = rules.settings.iter().find(|setting| setting.key == key).unwrap();
+        format!("{} <- {}", setting.value, setting.origin)
+    };
+    assert_eq!(rules.settings.len(), key::KEYS.len());
+    assert_eq!(shown("replicas"), format!("[\"a\", \"b\"] <- {}", shown_file(&rules)));
+    assert_eq!(shown("mode"), "primary <- --mode");
+    assert_eq!(shown("log.level"), "info <- default");
+    assert_eq!(shown("users"), "shop <- [[users]]");
+    assert_eq!(shown("admin.password"), "(not shown) <- FOREBAY__ADMIN__PASSWORD");
+
+    check("admin.sql = '127.0.0.1:6032'", "ok");
+    check(
+        "admin.sql = '0.0.0.0:6032'",
+        "admin.sql = \"0.0.0.0:6032\": must be a loopback address, or be given with admin.password_file: it would let everybody look",
+    );
+    check(
+        "admin.sql = '127.0.0.1:9090'",
+        "admin.sql = \"127.0.0.1:9090\": must not be the same as listen or admin.http",
+    );
+    check(
+        "admin.sql = 'on'\nadmin.user = ''",
+        "admin.sql = \"on\": must be an IP address and a port, such as 127.0.0.1:6032, or off | admin.user = \"\": must be a user name",
+    );
+    let open = load_from("primary = 'db'\nadmin.sql = '[::1]:0'", &[], &[]).unwrap();
+    open.console.unwrap().account.password.expose(|bytes| assert_eq!(bytes, b""));
+}
+
+/// The file that these rules came from, as they name it.
+#[cfg(feature = "console")]
+fn shown_file(rules: &Rules) -> &str {
+    &rules.settings.iter().find(|setting| setting.key == "primary").unwrap().origin
+}
+
 #[test]
 fn the_readme_lists_every_key() {
     let readme = include_str!("../../README.md");

@@ -2,7 +2,8 @@
 //!
 //! Not for statements and results, which stream. What was read beyond the last packet is handed
 //! back, never dropped: it may be TLS's, or the next command. All buffers here may have held a
-//! password and are wiped. `client::greet` and `backend::dial` speak through it.
+//! password and are wiped. `client::greet` and `backend::dial` speak through it; so does the
+//! console, whose commands are as small.
 
 use std::io;
 

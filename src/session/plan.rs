@@ -450,9 +450,11 @@ pub(super) fn kind_of(it: &Statement, in_transaction: bool) -> Kind {
     );
     if plain && it.proof == Proof::Read {
         Kind::Read
-    } else if plain && it.verb == Verb::Begin && !in_transaction {
-        Kind::Setting
-    } else if plain && (is_known_setting(it) || it.verb == Verb::Use) {
+    } else if plain
+        && ((it.verb == Verb::Begin && !in_transaction)
+            || is_known_setting(it)
+            || it.verb == Verb::Use)
+    {
         Kind::Setting
     } else if plain && plain_write && !it.effects.has(Effects::IMPLICIT_COMMIT) {
         Kind::Write

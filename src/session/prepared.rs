@@ -10,6 +10,7 @@ use crate::session::plan::Kind;
 /// Statement ids of the held connection, and what each can do to data.
 #[derive(Debug, Default)]
 pub struct Prepared {
+    #[expect(clippy::box_collection, reason = "most sessions prepare nothing and stay small")]
     kinds: Option<Box<HashMap<u32, Kind>>>,
 }
 

@@ -255,7 +255,7 @@ fn put_value(text: &mut Vec<u8>, value: &[u8]) {
 
 /// The collation that `SET NAMES x COLLATE y` names: no tracker tells it. `Ok(None)`: it names
 /// none; `Err`: the text was not understood.
-pub fn names_collation(text: &[u8]) -> Result<Option<&[u8]>, ()> {
+pub(super) fn names_collation(text: &[u8]) -> Result<Option<&[u8]>, ()> {
     let lower = text.to_ascii_lowercase();
     let Some(at) = memchr::memmem::find(&lower, b"collate") else { return Ok(None) };
     let rest = text.get(at.saturating_add(7)..).unwrap_or_default();

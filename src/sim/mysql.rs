@@ -236,6 +236,9 @@ impl Farm {
     async fn kill(&self, server: &Server, random: &mut Random) {
         self.oracle.fault(&format!("server {} dies", server.at));
         server.die();
+        if server.is_primary() {
+            self.oracle.unlocked_all();
+        }
         sleep(Duration::from_millis(random.between(1000, 4000))).await;
         if server.at > 0 && random.chance(500) {
             self.forget_some(server, random);

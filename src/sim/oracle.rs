@@ -245,6 +245,11 @@ impl Oracle {
         self.lock().locks.retain(|_, holder| *holder != client);
     }
 
+    /// The server that kept them is gone.
+    pub(super) fn unlocked_all(&self) {
+        self.lock().locks.clear();
+    }
+
     /// The end of a run: what was acknowledged is there, and is what the store says.
     pub(super) fn settle(&self, primary: &Store) {
         let inner = self.lock();

@@ -152,7 +152,7 @@ fn is_pure(file: &File) -> Vec<String> {
         &["getrandom"],
         &["RandomState"],
     ];
-    if !file.layer().and_then(place).is_some_and(|place| place < PURE) {
+    if file.layer().and_then(place).is_none_or(|place| place >= PURE) {
         return Vec::new();
     }
     let tokens = super::token::tokens(&file.shipped());

@@ -136,6 +136,22 @@ impl Session {
         DONE
     }
 
+    /// It is one connection less.
+    pub(super) fn uncount(&mut self) {
+        let counted = std::mem::take(&mut self.is_counted);
+        let Some(server) = self.farm.server(self.at) else { return };
+        if counted && *server.life.borrow() == self.life {
+            server.change(|state| state.connections = state.connections.saturating_sub(1));
+        }
+    }
+
+    /// The connection is lost by the server's doing, and its locks with it.
+    pub(super) fn lost(&self) {
+        if let Some(owner) = self.owner {
+            self.farm.oracle.unlocked(owner);
+        }
+    }
+
     /// COM_RESET_CONNECTION, and the end.
     pub(super) fn reset(&mut self) {
         self.variables = defaults(self.at == 0);
@@ -436,10 +452,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.reset();
-        let Some(server) = self.farm.server(self.at) else { return };
-        if self.is_counted && *server.life.borrow() == self.life {
-            server.change(|state| state.connections = state.connections.saturating_sub(1));
-        }
+        self.uncount();
     }
 }
 

@@ -69,12 +69,15 @@ impl Talk<'_> {
             let (_, payload) = self.line.packet().await?;
             let ms = self.random.between(0, self.farm.profile.work_ms_max);
             self.line.pause(ms).await;
-            self.thaw().await;
+            self.thaw(Some(&mut session)).await;
             let command = Command::parse(&payload, capabilities).ok()?;
             let fault = self.fault(&command);
             if let Some(fault) = fault {
                 let event = format!("server {} {fault:?} at {}", self.server.at, shown(&payload));
                 self.farm.oracle.fault(&event);
+                if fault != Fault::RefusesRead {
+                    session.lost();
+                }
             }
             let reply = match fault {
                 Some(Fault::LostBefore) => return None,
@@ -105,15 +108,19 @@ impl Talk<'_> {
     }
 
     /// While the server is frozen nothing goes on.
-    async fn thaw(&mut self) {
+    async fn thaw(&mut self, mut session: Option<&mut Session>) {
         while self.server.look(|state| state.frozen) {
             self.line.pause(20).await;
+            if let Some(session) = session.as_mut().filter(|_| self.line.is_closed()) {
+                // It would still run what it was told, but nobody has this connection any more.
+                session.uncount();
+            }
         }
     }
 
     /// Greets, and takes whoever knows the password.
     async fn welcome(&mut self) -> Option<(Session, Capabilities)> {
-        self.thaw().await;
+        self.thaw(None).await;
         if self.server.look(|state| state.full) {
             let mut out = Vec::new();
             Refused::new(1040, b"08004", "Too many connections").write_as_greeting(&mut out);

@@ -319,9 +319,9 @@ impl Visit {
         self.oracle.locked(name, self.number);
         self.read().await?;
         if self.random.chance(800) {
+            self.oracle.unlocked(self.number);
             let reply = self.query(&format!("SELECT RELEASE_LOCK('{name}')")).await?;
             self.meaning(&reply);
-            self.oracle.unlocked(self.number);
         }
         Ok(())
     }
@@ -365,10 +365,10 @@ impl Visit {
     }
 
     async fn reset(&mut self) -> Result<(), Over> {
+        self.oracle.unlocked(self.number);
         if self.say_nothing_wrong(COM_RESET_CONNECTION, b"").await? {
             self.believed.variables = defaults(true);
             self.insert_id = Some(0);
-            self.oracle.unlocked(self.number);
         }
         Ok(())
     }
