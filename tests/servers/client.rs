@@ -409,9 +409,12 @@ impl Client {
         }
     }
 
-    /// COM_QUIT.
+    /// COM_QUIT, and waits until the other side has closed too: then all that it held is free.
     pub(crate) fn quit(mut self) {
-        let _gone = self.command(1, &[]);
+        self.command(1, &[]).unwrap();
+        let end = self.read().expect_err("the other side closes");
+        let ends = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
+        assert!(ends.contains(&end.kind()), "{end}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::proxy::Proxy;
-use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both};
+use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both, until};
 
 on_both!(
     php_mysqli,
@@ -64,20 +64,26 @@ fn php(flavour: Flavour, driver: &str) {
     let stack = Stack::shared(flavour);
     let tenant = stack.tenant(&format!("php_{driver}"));
     let proxy = Proxy::start(&stack);
-    let ask = |address: &str| {
+    let ask = |address: &str, more: &[&str]| {
         let name = &tenant.name;
         let arguments = [driver, address, name, name, name];
-        output_of(Command::new("php").arg(here("driver.php")).args(arguments))
+        output_of(Command::new("php").arg(here("driver.php")).args(arguments).args(more))
     };
-    let direct = ask(stack.address(PRIMARY));
+    let direct = ask(stack.address(PRIMARY), &[]);
     assert!(direct.contains("still well: "), "without Forebay: {direct}");
     // Twice: the second time logs in by what was learned, on pooled connections.
     for time in ["first", "second"] {
-        assert_same(&direct, &ask(&proxy.address), time);
+        assert_same(&direct, &ask(&proxy.address, &[]), time);
     }
-    let at_replicas = proxy.metric("forebay_route_total", &["target=\"replica\""]);
-    // What the server prepares stays at the primary.
-    assert!(at_replicas > 0.0 || driver == "native", "nothing was split");
+    // And a visitor who comes when the replicas have it all is served by one of them.
+    let seen = ask(stack.address(PRIMARY), &["look"]);
+    let at_replicas = || proxy.metric("forebay_route_total", &["target=\"replica\""]);
+    let before = at_replicas();
+    until("a read of a replica", || {
+        assert_same(&seen, &ask(&proxy.address, &["look"]), "a look");
+        // What the server prepares stays at the primary.
+        at_replicas() > before || driver == "native"
+    });
 }
 
 fn command_line(flavour: Flavour, name: &str, through: impl Fn(&str, &Tenant) -> Command) {
