@@ -189,11 +189,7 @@ impl Farm {
             let many = if random.chance(500) { 1 } else { 50 };
             for number in first..first + many {
                 let Some(changes) = self.transaction(number) else { break };
-                server.change(|state| {
-                    if state.up {
-                        state.store.apply(number, &changes);
-                    }
-                });
+                server.change(|state| state.apply_if_up(number, &changes));
             }
         }
     }
@@ -309,6 +305,12 @@ impl Server {
 }
 
 impl State {
+    fn apply_if_up(&mut self, number: u64, changes: &[Change]) {
+        if self.up {
+            self.store.apply(number, changes);
+        }
+    }
+
     pub(super) fn store(&self) -> &Store {
         &self.store
     }
