@@ -192,11 +192,7 @@ impl Farm {
             let many = if random.chance(500) { 1 } else { 50 };
             for number in first..first + many {
                 let Some(changes) = self.transaction(number) else { break };
-                server.change(|state| {
-                    if state.up && !state.stopped {
-                        state.store.apply(number, &changes);
-                    }
-                });
+                server.change(|state| state.replay(number, &changes));
             }
         }
     }
@@ -249,14 +245,14 @@ impl Farm {
         server.change(|state| (state.up, state.stopped) = (true, true));
         self.oracle.note(&format!("server {} is back", server.at));
         // It serves at once, and finds its primary again a while later.
-        sleep(Duration::from_millis(random.between(0, 1500))).await;
+        sleep(Duration::from_millis(random.between(0, 6000))).await;
         server.change(|state| state.stopped = false);
     }
 
     /// A crashed replica lost what it had applied last.
     fn forget_some(&self, server: &Server, random: &mut Random) {
         let prefix = server.look(|state| state.store.prefix());
-        let kept = prefix.saturating_sub(random.between(1, 20));
+        let kept = prefix.saturating_sub(random.between(1, 60));
         let mut store = Store::default();
         for number in 1..=kept {
             store.apply(number, &self.transaction(number).unwrap_or_default());
@@ -315,6 +311,12 @@ impl Server {
 }
 
 impl State {
+    fn replay(&mut self, number: u64, changes: &[Change]) {
+        if self.up && !self.stopped {
+            self.store.apply(number, changes);
+        }
+    }
+
     pub(super) fn store(&self) -> &Store {
         &self.store
     }
