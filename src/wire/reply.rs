@@ -281,12 +281,6 @@ impl Walker {
         }
     }
 
-    /// The command came in several chunks: the reply's first packet has this number instead of 1.
-    pub fn begin_at(&mut self, sequence: u8) {
-        self.theirs = sequence;
-        self.sent = u64::from(sequence.wrapping_sub(1));
-    }
-
     /// The session's status before this reply, where another backend told it.
     pub fn assume_status(&mut self, status: Status) {
         self.known = status;
@@ -398,7 +392,7 @@ impl Walker {
             out.extend_from_slice(&Header { sequence: self.sequence(), ..header }.encode());
             self.sent = self.sent.wrapping_add(1);
             self.open =
-                (self.open.0.saturating_add(PACKET_HEADER_BYTES), self.open.1.saturating_add(1));
+                (self.open.0.saturating_add(PACKET_HEADER_BYTES), self.open.1.wrapping_add(1));
         }
         let first_bytes = first.as_slice();
         let rest = self.feed_chunk(first_bytes, out)?;
