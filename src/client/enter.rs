@@ -14,6 +14,7 @@ use crate::client::relay::write_out;
 use crate::client::serve::{Conversation, Next};
 use crate::link::Stream;
 use crate::metrics::Login;
+use crate::secret::Credentials;
 use crate::session::Session;
 use crate::session::refusal::Refusal;
 use crate::sql::{Flavour, Mode};
@@ -100,8 +101,8 @@ impl Conversation {
         begin_charset(&mut session, &house, u16::from(guest.charset));
         let account = house.fleet.account_of(&guest.credentials);
         if let Some(name) = guest.database.take().filter(|name| !name.is_empty()) {
-            let checked = house.fleet.check_database(&guest.credentials, account, &name).await;
-            if let Err(refused) = checked {
+            let (user, stream) = (&guest.credentials, &mut guest.stream);
+            if let Err(refused) = check_database(&house, user, account, &name, stream).await {
                 guest.write_err(&mut out, &refused);
                 write_out(&mut guest.stream, &out).await?;
                 return Ok(None);
@@ -156,9 +157,8 @@ impl Conversation {
         }
         self.session = session;
         if let Some(name) = request.database.filter(|name| !name.is_empty()) {
-            let fleet = &self.house.fleet;
-            if let Err(refused) = fleet.check_database(&self.credentials, self.account, &name).await
-            {
+            let (house, user, client) = (&self.house, &self.credentials, &mut self.client);
+            if let Err(refused) = check_database(house, user, self.account, &name, client).await {
                 refused.write(&mut out, changed.sequence);
                 write_out(&mut self.client, &out).await?;
                 return Ok(Next::End);
@@ -168,6 +168,29 @@ impl Conversation {
         write_ok(&mut out, changed.sequence, Status::AUTOCOMMIT, self.capabilities);
         write_out(&mut self.client, &out).await?;
         Ok(Next::Command)
+    }
+}
+
+/// Whether the account may use the schema. While the primary is away it waits, as statements do:
+/// a first connect is never tried again.
+async fn check_database(
+    house: &House,
+    credentials: &Arc<Credentials>,
+    account: u64,
+    name: &[u8],
+    client: &mut Stream,
+) -> Result<(), ErrPacket> {
+    let deadline = Instant::now() + house.wait_max;
+    let (away, ..) = Refusal::NoServer.told();
+    loop {
+        match house.fleet.check_database(credentials, account, name).await {
+            Err(refused)
+                if refused.code == away && Instant::now() < deadline && !client.is_closed_now() =>
+            {
+                sleep(LOOK_AGAIN).await;
+            }
+            checked => return checked,
+        }
     }
 }
 
