@@ -281,6 +281,12 @@ impl Walker {
         }
     }
 
+    /// The command came in several chunks: the reply's first packet has this number instead of 1.
+    pub fn begin_at(&mut self, sequence: u8) {
+        self.theirs = sequence;
+        self.sent = u64::from(sequence.wrapping_sub(1));
+    }
+
     /// The session's status before this reply, where another backend told it.
     pub fn assume_status(&mut self, status: Status) {
         self.known = status;
