@@ -61,6 +61,7 @@ impl Scene {
             values: Values::default(),
             residue: false,
             clean: false,
+            multi_statements: false,
             idle_since: tokio::time::Instant::now(),
         };
         let slab = || Vec::with_capacity(SLAB_BYTES);
@@ -89,6 +90,7 @@ impl Scene {
             setup_replies: 0,
             pipelined: true,
             answers: true,
+            begins: &mut 1,
         }
         .run(&mut Message { bytes: statement, rest: None }, &mut moved)
         .await;

@@ -67,12 +67,29 @@ impl Freshness {
     /// With a `window`, a write without a position counts as applied everywhere once it is that
     /// old: for servers without GTIDs only, as it proves nothing.
     pub fn start(&self, position: Option<Position>, window: Option<Duration>, now: Instant) {
+        self.start_after(self.last(), position, window, now);
+    }
+
+    /// The same, of the same primary: `position` was read after `covers`, and what was recorded
+    /// since then is still awaited.
+    pub fn start_after(
+        &self,
+        covers: Ordinal,
+        position: Option<Position>,
+        window: Option<Duration>,
+        now: Instant,
+    ) {
         let mut pending = self.lock();
-        let ordinal = pending.start(position, window, now);
+        let ordinal = pending.start(covers, position, window, now);
         self.quiet.store(0, Ordering::Release);
         self.floors.raise_everything(ordinal);
         self.last.store(ordinal.0, Ordering::Release);
         self.settle(&pending);
+    }
+
+    /// Whether time has to do for positions: a server that tells none counts as up to date then.
+    pub fn is_windowed(&self) -> bool {
+        self.lock().is_windowed()
     }
 
     /// Raises the floors of what was written. To be called before the client is told.

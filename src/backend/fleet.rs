@@ -21,7 +21,7 @@ use crate::cluster::health::{self, Event};
 use crate::cluster::{Choice, Identity, NoServer, Role, Server, ServerId, Snapshot, Want, pick};
 use crate::freshness::{Freshness, Touched, Written};
 use crate::metrics::Metrics;
-use crate::position::Position;
+use crate::position::{Ordinal, Position};
 use crate::secret::{Credentials, Digest};
 use crate::session::observe::{Write, is_leaving};
 use crate::session::variable::BASELINE;
@@ -219,14 +219,14 @@ impl Fleet {
     /// Another primary: its position is to be read before any replica is trusted again.
     pub fn restart(&self) {
         self.started.store(false, Ordering::Release);
-        self.freshness.start(None, None, std::time::Instant::now());
+        self.freshness.start(None, None, now());
     }
 
     /// The primary's position was read for the first time, or that of a new incarnation: every
-    /// read must have seen it. None: it has no GTIDs, and time must do.
-    pub fn start(&self, position: Option<Position>) {
+    /// read must have seen it. None: it has no GTIDs, and time must do. It was read after `covers`.
+    pub fn start(&self, covers: Ordinal, position: Option<Position>) {
         let window = position.is_none().then_some(self.policy.window);
-        self.freshness.start(position, window, now());
+        self.freshness.start_after(covers, position, window, now());
         self.started.store(true, Ordering::Release);
         self.stir.notify_waiters();
     }

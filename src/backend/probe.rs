@@ -228,11 +228,12 @@ async fn examine(
 
 /// What the primary had executed after `covers` was recorded.
 fn fence(fleet: &Fleet, covers: Ordinal, position: Option<Position>) {
-    let first = !fleet.is_started();
+    // A primary that has written nothing yet looks like one without GTIDs, until it has.
+    let first = !fleet.is_started() || (position.is_some() && fleet.freshness.is_windowed());
     match position {
-        Some(position) if first => fleet.start(Some(position)),
+        Some(position) if first => fleet.start(covers, Some(position)),
         Some(position) => fleet.freshness.resolve(covers, &position),
-        None if first => fleet.start(None),
+        None if first => fleet.start(covers, None),
         None => {}
     }
 }

@@ -39,19 +39,30 @@ impl Pending {
         Pending { base, entries: VecDeque::new(), window: None, entries_max }
     }
 
-    /// Forgets all; the new base is what a primary has executed. Its ordinal is a new one, so
-    /// that no progress from before reaches it.
+    /// Forgets what `covers` covers; the new base is what a primary has executed. All ordinals are
+    /// new ones, so that no progress from before reaches them. Gives the last.
     pub fn start(
         &mut self,
+        covers: Ordinal,
         position: Option<Position>,
         window: Option<Duration>,
         now: Instant,
     ) -> Ordinal {
         let ordinal = self.next();
+        let since = self.entries.partition_point(|entry| entry.ordinal <= covers);
+        let mut since = self.entries.split_off(since);
+        for (entry, more) in since.iter_mut().zip(1..) {
+            entry.ordinal = Ordinal(ordinal.0.saturating_add(more));
+        }
         self.base = Entry::new(ordinal, position, now);
-        self.entries.clear();
+        self.entries = since;
         self.window = window;
-        ordinal
+        self.entries.back().map_or(ordinal, |entry| entry.ordinal)
+    }
+
+    /// A write without a position counts as applied after a while.
+    pub fn is_windowed(&self) -> bool {
+        self.window.is_some()
     }
 
     /// One write more. Past the limit the oldest one joins the base.

@@ -85,6 +85,8 @@ pub(super) struct State {
     full: bool,
     /// It says nothing any more, and its connections stay open.
     frozen: bool,
+    /// It applies nothing of what the primary sends.
+    stopped: bool,
     store: Store,
     locks: BTreeMap<String, u32>,
     /// Logged in and not known to be gone.
@@ -136,6 +138,7 @@ impl Farm {
                 state.up = true;
                 state.full = false;
                 state.frozen = false;
+                state.stopped = false;
             });
         }
     }
@@ -174,7 +177,7 @@ impl Farm {
         loop {
             let told = self.committed.notified();
             let next = server.look(|state| state.store.prefix() + 1);
-            let is_up = server.look(|state| state.up);
+            let is_up = server.look(|state| state.up && !state.stopped);
             if !is_up || self.transaction(next).is_none() {
                 // A server that is down is looked at again; one that has all waits for more.
                 let pause = Duration::from_millis(50);
@@ -189,11 +192,7 @@ impl Farm {
             let many = if random.chance(500) { 1 } else { 50 };
             for number in first..first + many {
                 let Some(changes) = self.transaction(number) else { break };
-                server.change(|state| {
-                    if state.up {
-                        state.store.apply(number, &changes);
-                    }
-                });
+                server.change(|state| state.replay(number, &changes));
             }
         }
     }
@@ -243,14 +242,17 @@ impl Farm {
         if server.at > 0 && random.chance(500) {
             self.forget_some(server, random);
         }
-        server.change(|state| state.up = true);
+        server.change(|state| (state.up, state.stopped) = (true, true));
         self.oracle.note(&format!("server {} is back", server.at));
+        // It serves at once, and finds its primary again a while later.
+        sleep(Duration::from_millis(random.between(0, 6000))).await;
+        server.change(|state| state.stopped = false);
     }
 
     /// A crashed replica lost what it had applied last.
     fn forget_some(&self, server: &Server, random: &mut Random) {
         let prefix = server.look(|state| state.store.prefix());
-        let kept = prefix.saturating_sub(random.between(1, 5));
+        let kept = prefix.saturating_sub(random.between(1, 60));
         let mut store = Store::default();
         for number in 1..=kept {
             store.apply(number, &self.transaction(number).unwrap_or_default());
@@ -309,6 +311,12 @@ impl Server {
 }
 
 impl State {
+    fn replay(&mut self, number: u64, changes: &[Change]) {
+        if self.up && !self.stopped {
+            self.store.apply(number, changes);
+        }
+    }
+
     pub(super) fn store(&self) -> &Store {
         &self.store
     }

@@ -29,13 +29,15 @@ pub(super) struct Client {
     pub(super) temper: Temper,
     /// Pages that it asks for.
     pub(super) visits: u64,
+    /// It waits so long between two of them.
+    pub(super) pause_ms_max: u64,
 }
 
 impl Client {
     /// Asks for its pages, one after the other, until all are done or something failed.
     pub(super) async fn run(mut self, connect: impl Fn() -> DuplexStream) {
         for visit in 0..self.visits {
-            sleep(Duration::from_millis(self.random.between(0, 400))).await;
+            sleep(Duration::from_millis(self.random.between(0, self.pause_ms_max))).await;
             if self.oracle.failure().is_some() {
                 return;
             }

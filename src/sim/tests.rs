@@ -16,7 +16,7 @@ fn every_promise_holds_in_every_world() {
         return;
     }
     let kit = Kit::new().unwrap();
-    let seeds = number("SIM_SEEDS").unwrap_or(if cfg!(debug_assertions) { 60 } else { 400 });
+    let seeds = number("SIM_SEEDS").unwrap_or(if cfg!(debug_assertions) { 40 } else { 300 });
     let mut sum = Counts::default();
     for seed in 0..seeds {
         let report = kit.run(seed).unwrap_or_else(|failure| panic!("{failure}"));

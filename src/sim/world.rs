@@ -158,7 +158,7 @@ fn profile(random: &mut Random) -> Profile {
         lost_within: rough * 2,
         leaves: rough * 2,
         refuses_read: rough * 2,
-        calamity_ms_mean: if rough > 0 { random.pick(&[0, 500, 4000]).unwrap_or(0) } else { 0 },
+        calamity_ms_mean: if rough > 0 { random.pick(&[0, 500, 3000]).unwrap_or(0) } else { 0 },
     }
 }
 
@@ -205,13 +205,15 @@ impl World {
         let (house, oracle) = (Arc::clone(&self.house), Arc::clone(&self.oracle));
         self.tasks.spawn(count_connections(house, oracle, connections_max));
         let mut clients = JoinSet::new();
+        let calamities = self.farm.profile.calamity_ms_mean > 0;
         for number in 1..=random.between(1, 12) {
             let client = Client {
                 number: number as u32,
                 oracle: Arc::clone(&self.oracle),
                 random: random.fork(),
                 temper: self.farm.profile.temper,
-                visits: random.between(1, 6),
+                visits: random.between(1, if calamities { 14 } else { 6 }),
+                pause_ms_max: if calamities { 1200 } else { 300 },
             };
             let (house, permits) = (Arc::clone(&self.house), Arc::clone(&self.permits));
             clients.spawn(client.run(move || come_in(&house, &permits)));

@@ -398,7 +398,7 @@ impl Walker {
             out.extend_from_slice(&Header { sequence: self.sequence(), ..header }.encode());
             self.sent = self.sent.wrapping_add(1);
             self.open =
-                (self.open.0.saturating_add(PACKET_HEADER_BYTES), self.open.1.saturating_add(1));
+                (self.open.0.saturating_add(PACKET_HEADER_BYTES), self.open.1.wrapping_add(1));
         }
         let first_bytes = first.as_slice();
         let rest = self.feed_chunk(first_bytes, out)?;

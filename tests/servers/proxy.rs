@@ -189,7 +189,7 @@ impl Drop for Proxy {
             let log = std::fs::read_to_string(&self.log).unwrap_or_default();
             let tail: Vec<_> = log.lines().rev().take(30).collect();
             for line in tail.iter().rev() {
-                eprint!("forebay: {line}\n");
+                eprintln!("forebay: {line}");
             }
         }
         let _ended = self.child.kill();

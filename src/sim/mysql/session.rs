@@ -187,7 +187,7 @@ impl Session {
             self.farm.oracle.fail(&format!("a replica was sent {text:?}"));
             return read_only();
         }
-        self.answer(asked, client).unwrap_or_else(|refused| Answer::Refused(refused))
+        self.answer(asked, client).unwrap_or_else(Answer::Refused)
     }
 
     fn compare(&self, client: u32) {

@@ -194,10 +194,14 @@ impl Talk<'_> {
             return None;
         }
         let profile = &self.farm.profile;
+        // A long result has a long time to break off in.
+        let is_long = matches!(command, Command::Query(text)
+            if text.starts_with(b"SELECT token, filling"));
+        let within = if is_long { profile.lost_within * 20 } else { profile.lost_within };
         for (often, fault) in [
             (profile.lost_before, Fault::LostBefore),
             (profile.lost_after, Fault::LostAfter),
-            (profile.lost_within, Fault::LostWithin),
+            (within, Fault::LostWithin),
             (profile.leaves, Fault::Leaves),
         ] {
             if self.random.chance(often) {

@@ -18,7 +18,8 @@ impl Visit {
     pub(super) async fn page(&mut self) -> Result<(), Over> {
         self.preamble().await?;
         for _ in 0..self.random.between(1, 10) {
-            match self.random.between(0, 99) {
+            let act = self.random.between(0, 99);
+            match if self.oracle.is_quiet_time() { 0 } else { act } {
                 0..=54 => self.read().await?,
                 55..=66 => drop(self.write().await?),
                 67..=73 => self.add().await?,
@@ -45,12 +46,12 @@ impl Visit {
     async fn leave(&mut self) {
         match self.random.between(0, 9) {
             // Gone in the middle of a write: nobody is told how that ended.
-            0 => {
+            0 if !self.oracle.is_quiet_time() => {
                 let token = self.token();
                 let place = self.place();
                 self.send(COM_QUERY, self.update(place, &token).as_bytes()).await;
             }
-            1 => {}
+            0 | 1 => {}
             _ => self.send(COM_QUIT, b"").await,
         }
     }

@@ -240,9 +240,10 @@ impl Visit {
     async fn answer(&mut self, expect: Expect) -> Result<Reply, String> {
         let shape = Shape { backend: self.capabilities, client: self.capabilities };
         let mut walker = Walker::new(expect, shape);
-        let mut whole = Vec::new();
+        let (mut raw, mut whole) = (Vec::new(), Vec::new());
         loop {
             let bytes = self.line.bytes().await;
+            raw.extend_from_slice(&bytes);
             if bytes.is_empty() {
                 return Err("the connection was closed instead of an answer".into());
             }
@@ -253,6 +254,7 @@ impl Visit {
                 Scan::Infile { .. } => return Err("a file was asked for".into()),
             }
         }
+        check_numbers(&raw)?;
         let summary = walker.summary().clone();
         let is_rows = summary.end == Some(End::Rows);
         let rows =
@@ -300,6 +302,19 @@ impl Visit {
         self.oracle.unlocked(self.number);
         self.oracle.note(&format!("c{} is gone", self.number));
     }
+}
+
+/// Packets are numbered from 1 without a gap. A walker forgives an ERR its number.
+fn check_numbers(mut raw: &[u8]) -> Result<(), String> {
+    let mut due = 1_u8;
+    while let Ok(Some(packet)) = read_packet(raw, raw.len()) {
+        if packet.sequence != due {
+            return Err(format!("packet {} where {due} was due", packet.sequence));
+        }
+        due = due.wrapping_add(1);
+        raw = raw.get(packet.consumed..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 fn token(plugin: &[u8], nonce: &[u8], user: &[u8]) -> Vec<u8> {
