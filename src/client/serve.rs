@@ -99,7 +99,7 @@ impl Conversation {
     }
 
     /// Serves it to its end.
-    pub async fn serve(mut self) {
+    pub async fn serve(mut self: Box<Self>) {
         while let Some(Inbound { slab, len, rest }) = self.next_command().await {
             let bytes = slab.get(..len).unwrap_or_default();
             self.begins = 1;
