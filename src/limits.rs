@@ -24,8 +24,6 @@ pub const CAPTURE_KEPT_BYTES_MAX: usize = 1024;
 
 /// A command is understood from its first bytes; longer ones are scanned and streamed.
 pub const COMMAND_ROUTED_BYTES_MAX: usize = 16 * 1024;
-/// Largest statement that goes through, whatever the servers say.
-pub const COMMAND_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// A buffer borrowed while bytes move.
 pub const SLAB_BYTES: usize = 16 * 1024;
 /// Slabs kept for reuse by one thread.
@@ -36,10 +34,6 @@ pub const SLAB_KEPT_BYTES_MAX: usize = 64 * 1024;
 /// can be replaced unseen, and so that a slow client frees the server.
 pub const READ_AHEAD_BYTES_MAX: usize = 256 * 1024;
 
-/// Literal spans that one statement hands back.
-pub const LITERALS_MAX: usize = 256;
-/// Keys of one IN list that still count as keys.
-pub const KEYS_MAX: usize = 64;
 /// Tables that one statement may name before it counts as unknown.
 pub const TABLES_MAX: usize = 64;
 /// sqlparser's recursion limit.
@@ -50,8 +44,6 @@ pub const DIGEST_CACHE_THREAD_ENTRIES: usize = 4 * 1024;
 pub const DIGEST_CACHE_ENTRIES: usize = 64 * 1024;
 /// Shapes that a replica refused as writes; once full, no new shape is trusted.
 pub const SHAPES_DISTRUSTED_MAX: usize = 1024;
-/// New shapes a client may invent in a second before it is routed unparsed.
-pub const SHAPES_PER_CLIENT_PER_SECOND: u32 = 500;
 
 /// Servers of one fleet.
 pub const SERVERS_MAX: usize = 64;
@@ -75,8 +67,6 @@ pub const PREPARED_PER_SESSION_MAX: usize = 16 * 1024;
 pub const FLOOR_SCHEMAS_MAX: usize = 4 * 1024;
 /// Writes whose arrival at the replicas is awaited one by one.
 pub const WRITES_PENDING_MAX: usize = 16 * 1024;
-/// Bytes of an executed set that rides on each reply; a longer one is asked for on its own.
-pub const GTIDS_ON_REPLY_BYTES_MAX: usize = 256;
 /// Bytes of a position (a GTID set or list) that are read.
 pub const POSITION_BYTES_MAX: usize = 1024 * 1024;
 /// Parts of the position that all applied writes are merged into; past that its gaps are closed.
@@ -87,8 +77,6 @@ pub const ACCOUNTS_MAX: usize = 4 * 1024;
 pub const VERIFIERS_PER_NAME_MAX: usize = 4;
 /// Logins that are proved at a server at once.
 pub const PROOFS_AT_ONCE: usize = 4;
-/// Missing on a replica: (server, table) pairs remembered.
-pub const TABLES_MISSING_MAX: usize = 1024;
 /// Bytes of an admin request that are read.
 pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// An admin request is read, answered and sent within this.
@@ -114,10 +102,7 @@ const _: () = {
     assert!(COMMAND_ROUTED_BYTES_MAX <= SLAB_BYTES);
     assert!(SLAB_BYTES <= SLAB_KEPT_BYTES_MAX);
     assert!(SLAB_KEPT_BYTES_MAX <= READ_AHEAD_BYTES_MAX);
-    assert!(COMMAND_BYTES_MAX > PACKET_CHUNK_BYTES_MAX);
-    assert!(KEYS_MAX <= LITERALS_MAX);
     assert!(DIGEST_CACHE_THREAD_ENTRIES <= DIGEST_CACHE_ENTRIES);
     assert!(PROOFS_AT_ONCE <= ACCOUNTS_MAX);
     assert!(DEMAND_WAIT_MS_MAX < ADMIN_REQUEST_MS_MAX);
-    assert!(GTIDS_ON_REPLY_BYTES_MAX < TERMINATOR_BYTES_MAX);
 };
