@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::backend::catalog;
 use crate::backend::connection::Connection;
 use crate::backend::dialer::Dialer;
 use crate::backend::fleet::Fleet;
@@ -38,6 +39,7 @@ const LOOKS: usize = 8;
 pub async fn watch(fleet: Arc<Fleet>) {
     let mut tasks = JoinSet::new();
     tasks.spawn(discover(Arc::clone(&fleet)));
+    tasks.spawn(catalog::keep(Arc::clone(&fleet)));
     let mut watched = HashSet::new();
     loop {
         for server in &fleet.snapshot().servers {

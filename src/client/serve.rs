@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::backend::catalog::Account;
 use crate::backend::pool::Lease;
 use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
 use crate::client::accept::Peer;
@@ -49,6 +50,8 @@ pub struct Conversation {
     pub(super) house: Arc<House>,
     pub(super) credentials: Arc<Credentials>,
     pub(super) account: u64,
+    /// What its statements' names are.
+    pub(super) names: Arc<Account>,
     /// Bytes that came behind the last command.
     pub(super) unread: Vec<u8>,
     pub(super) phase: watch::Receiver<Phase>,
@@ -80,10 +83,14 @@ impl Conversation {
         peer: Arc<Peer>,
     ) -> Self {
         let nothing = Shape { backend: Capabilities(0), client: capabilities };
+        let account = house.fleet.account_of(&credentials);
+        let names = house.fleet.catalogs.of(account, &credentials);
+        names.note_use();
         Self {
             client,
             capabilities,
-            account: house.fleet.account_of(&credentials),
+            account,
+            names,
             phase: house.control.phases(),
             sampler: Sampler::new(session.id as u32),
             session,
@@ -160,7 +167,8 @@ impl Conversation {
             let scanned = Classifier::scan_long(text, mode);
             return Arc::new(Statement { is_long: true, ..scanned });
         }
-        slab::with_shapes(|shapes| classifier.classify(shapes, text, mode))
+        let known = slab::with_shapes(|shapes| classifier.classify(shapes, text, mode));
+        self.names.see(&self.session, known)
     }
 
     async fn carry_out(
@@ -255,6 +263,7 @@ impl Conversation {
     ) -> io::Result<bool> {
         let now = || tokio::time::Instant::now().into_std();
         let mut watch = self.sampler.is_due().then(|| Stopwatch::start(now()));
+        let changing = self.house.fleet.catalogs.begin(&self.session, said);
         let moved = self.run(it, &mut lease, said, message, buffers).await;
         if let Some(watch) = &mut watch {
             watch.lap(Lap::Backend, now());
@@ -274,6 +283,10 @@ impl Conversation {
             summary: self.walker.summary(),
         };
         let answered = moved.end == Ending::Answered;
+        if let Some(changing) = changing {
+            let nothing = answered && self.session.changed_nothing(said, &outcome);
+            self.house.fleet.catalogs.end(changing, nothing);
+        }
         if answered && role == Role::Reader && is_misroute(outcome.summary) {
             self.house.misrouted(lease.server());
             if let Said::Statement(statement, _) = said {

@@ -85,6 +85,18 @@ impl Classifier {
         statement
     }
 
+    /// The facts about a text that is not expected again: nothing is remembered.
+    #[must_use]
+    pub fn read_once(text: &[u8], mode: Mode) -> Statement {
+        if text.len() > limits::COMMAND_ROUTED_BYTES_MAX || !mode.lexable {
+            return Self::scan_long(text, mode);
+        }
+        let mut shape = Vec::new();
+        let hint = shape::write_shape(text, mode, &mut shape);
+        let digest = shape::digest(&shape, mode, hint, 0);
+        rule::facts(&shape, mode, hint, digest, Depth::Whole)
+    }
+
     /// A replica refused this shape as a write: it is the primary's for ever.
     pub fn distrust(&self, digest: u128) {
         let mut distrusted = self.distrusted.write().unwrap_or_else(PoisonError::into_inner);
