@@ -156,3 +156,6 @@ fn spoilt(it: &Statement, unfit: Unfit) -> Statement {
     }
     spoilt
 }
+
+#[cfg(test)]
+mod tests;
