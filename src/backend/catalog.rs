@@ -36,6 +36,9 @@ const READ_WAIT: Duration = Duration::from_secs(20);
 /// Reading takes no more than one part in so many of the time.
 const SHARE: u32 = 10;
 
+/// DDL whose end nobody heard may go on for so long.
+const GOES_ON: Duration = Duration::from_secs(600);
+
 /// The catalogs of all accounts.
 #[derive(Debug, Default)]
 pub struct Catalogs {
@@ -43,6 +46,15 @@ pub struct Catalogs {
     accounts: Mutex<HashMap<u64, Arc<Account>>>,
     /// A catalog is to be read at once.
     due: Arc<Notify>,
+    unheard: Arc<Mutex<Vec<(Instant, Changing)>>>,
+}
+
+/// A command on its way that may change names. Dropped, its end was not heard.
+#[derive(Debug)]
+pub struct Underway {
+    changing: Option<Changing>,
+    due: Arc<Notify>,
+    unheard: Arc<Mutex<Vec<(Instant, Changing)>>>,
 }
 
 /// What is known of one account's names.
@@ -94,22 +106,50 @@ impl Catalogs {
     /// A command is about to be sent: what it may do to names is hidden until it has ended and
     /// was looked at.
     #[must_use]
-    pub fn begin(&self, session: &Session, said: Said<'_>) -> Option<Changing> {
+    pub fn begin(&self, session: &Session, said: Said<'_>) -> Option<Underway> {
         let change = session.changes(said)?;
-        Some(self.changes.begin(change.names, change.at_once))
+        Some(Underway {
+            changing: Some(self.changes.begin(change.names, change.at_once)),
+            due: Arc::clone(&self.due),
+            unheard: Arc::clone(&self.unheard),
+        })
     }
 
-    /// A command has ended: the catalogs that it changed are read anew.
-    pub fn end(&self, changing: Changing, changed_nothing: bool) {
-        if changed_nothing {
-            return changing.cancel();
-        }
-        drop(changing);
-        self.due.notify_one();
+    fn give_up_unheard(&self) {
+        let now = Instant::now();
+        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        unheard.retain(|(until, _)| *until > now);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Account>>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Underway {
+    /// It has ended: the catalogs that it changed, if it did, are read anew.
+    pub fn end(mut self, changed_nothing: bool) {
+        match self.changing.take() {
+            Some(changing) if changed_nothing => changing.cancel(),
+            changing => {
+                drop(changing);
+                self.due.notify_one();
+            }
+        }
+    }
+}
+
+impl Drop for Underway {
+    /// The server may be at it still, without anybody who listens. Its names stay hidden for a
+    /// while; if it names none, all names cannot.
+    fn drop(&mut self) {
+        let Some(changing) = self.changing.take() else { return };
+        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        if changing.is_named() && unheard.len() < limits::CATALOG_CHANGES_MAX {
+            unheard.push((Instant::now() + GOES_ON, changing));
+        }
+        drop(unheard);
+        self.due.notify_one();
     }
 }
 
@@ -204,6 +244,7 @@ pub async fn keep(fleet: Arc<Fleet>) {
 
 async fn refresh(fleet: &Fleet) {
     let catalogs = &fleet.catalogs;
+    catalogs.give_up_unheard();
     let changed = catalogs.changes.ended();
     let accounts: Vec<Arc<Account>> = catalogs.lock().values().cloned().collect();
     for account in accounts.iter().filter(|account| account.is_due(changed)) {

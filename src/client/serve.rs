@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::backend::catalog::Account;
+use crate::backend::catalog::{Account, Underway};
 use crate::backend::pool::Lease;
 use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
 use crate::client::accept::Peer;
@@ -29,7 +29,7 @@ use crate::secret::Credentials;
 use crate::session::Session;
 use crate::session::answer::Local;
 use crate::session::hold::Hold;
-use crate::session::observe::{Ending, Outcome, Replied, Said, Verdict, is_misroute};
+use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Verdict, is_misroute};
 use crate::session::plan::{Forward, Kind, Plan, Reason};
 use crate::session::refusal::Refusal;
 use crate::sql::{Classifier, Statement};
@@ -265,6 +265,9 @@ impl Conversation {
         let mut watch = self.sampler.is_due().then(|| Stopwatch::start(now()));
         let changing = self.house.fleet.catalogs.begin(&self.session, said);
         let moved = self.run(it, &mut lease, said, message, buffers).await;
+        if let Some(changing) = changing {
+            self.hear_of(changing, said, &moved);
+        }
         if let Some(watch) = &mut watch {
             watch.lap(Lap::Backend, now());
             self.house.metrics.timings.observe(target_of(Some(role)), watch);
@@ -283,10 +286,6 @@ impl Conversation {
             summary: self.walker.summary(),
         };
         let answered = moved.end == Ending::Answered;
-        if let Some(changing) = changing {
-            let nothing = answered && self.session.changed_nothing(said, &outcome);
-            self.house.fleet.catalogs.end(changing, nothing);
-        }
         if answered && role == Role::Reader && is_misroute(outcome.summary) {
             self.house.misrouted(lease.server());
             if let Said::Statement(statement, _) = said {
@@ -304,6 +303,16 @@ impl Conversation {
             self.drain(message).await?;
         }
         self.conclude(it, (lease, role), verdict, moved.replied, &buffers.out).await
+    }
+
+    /// What became of a command that may change names. While its end was not heard it may go on.
+    fn hear_of(&self, changing: Underway, said: Said<'_>, moved: &Moved) {
+        let is_sent = moved.sent == Sent::Whole && moved.setup_refused.is_none();
+        if moved.end == Ending::Answered {
+            changing.end(self.session.changed_nothing(said, self.walker.summary()));
+        } else if !is_sent {
+            changing.end(true);
+        }
     }
 
     /// Brings the lease to the session's state and moves the bytes.

@@ -142,7 +142,7 @@ impl Names<'_> {
     /// Every name is a base table that replicates: nothing has to be looked up.
     #[must_use]
     pub fn are_plain(&self) -> bool {
-        self.catalog.is_empty() && self.look.is_clear()
+        self.catalog.is_empty() && self.look.is_clear() && self.is_known()
     }
 
     /// What a name is. No schema, or one that is no text: nobody knows.
@@ -151,7 +151,7 @@ impl Names<'_> {
         if schema.is_some_and(is_system_schema) {
             return Found::Table;
         }
-        if !self.catalog.known {
+        if !self.is_known() {
             return Found::Unfit(Unfit::Unlisted);
         }
         let (Some(schema), Some(table)) = (schema.and_then(fold), fold(table)) else {
@@ -166,6 +166,10 @@ impl Names<'_> {
             Some(Entry::View(reads)) if self.hides_any(reads) => Found::Unfit(Unfit::Unlisted),
             Some(Entry::View(reads)) => Found::View(reads),
         }
+    }
+
+    fn is_known(&self) -> bool {
+        self.catalog.known && self.look.trusts(self.catalog.covers)
     }
 
     fn hides_any(&self, names: &[Name]) -> bool {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use crate::cluster::catalog::{Found, Name, Names};
 use crate::session::Session;
-use crate::session::observe::{Outcome, Said};
+use crate::session::observe::Said;
 use crate::session::plan::Kind;
 use crate::sql::{Effects, Proof, Statement, Table, Unfit, Verb};
 use crate::wire::command::Command;
-use crate::wire::reply::End;
+use crate::wire::reply::{End, Summary};
 
 /// ER_PARSE_ERROR: nothing of it was run.
 const PARSE_ERROR: u16 = 1064;
@@ -124,7 +124,7 @@ impl Session {
 
     /// Whether the answer shows that no name was changed: rows, or an error of grammar.
     #[must_use]
-    pub fn changed_nothing(&self, said: Said<'_>, outcome: &Outcome<'_>) -> bool {
+    pub fn changed_nothing(&self, said: Said<'_>, summary: &Summary) -> bool {
         let is_one = match said {
             Said::Statement(it, _) => {
                 it.statements == 1 && !(self.multi_statements && it.effects.has(Effects::DANGER))
@@ -132,10 +132,10 @@ impl Session {
             _ => true,
         };
         let is_cut = matches!(said, Said::Statement(it, _) if it.is_long && self.multi_statements);
-        match &outcome.summary.end {
+        match &summary.end {
             Some(End::Rows) => is_one && !is_cut,
             Some(End::Err { code, .. }) => {
-                *code == PARSE_ERROR && outcome.summary.first_packet_err && is_one && !is_cut
+                *code == PARSE_ERROR && summary.first_packet_err && is_one && !is_cut
             }
             _ => false,
         }

@@ -12,6 +12,7 @@ on_both!(
     a_view_is_known_as_soon_as_it_is_made,
     views_of_others_and_views_that_may_not_be_seen,
     prepared_and_executed_definitions,
+    a_definition_whose_client_left,
 );
 
 fn prepare(stack: &Stack, name: &str) -> Tenant {
@@ -216,4 +217,28 @@ fn prepared_and_executed_definitions(flavour: Flavour) {
     execute.extend([0, 1, 0, 0, 0]);
     client.simple(0x17, &execute).unwrap();
     read("v_binary");
+}
+
+/// The server may go on with what nobody waits for any more.
+fn a_definition_whose_client_left(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "left_ddl");
+    let (watch, _client) = Watch::start(&stack, &tenant);
+    let (mut root, mut leaving) = (stack.root(PRIMARY), watch.proxy.client(&tenant));
+    root.run(&format!("USE {}", tenant.name));
+    root.run("BEGIN");
+    root.run("SELECT * FROM note");
+    leaving.command(3, b"ALTER TABLE note ENGINE=MEMORY").unwrap();
+    let mut other = stack.root(PRIMARY);
+    let waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'ALTER%' \
+                 AND STATE LIKE 'Waiting%' AND DB = ";
+    let waits = format!("{waits} '{}'", tenant.name);
+    until("it waits for the reader", || other.cell(&waits) == "1");
+    drop(leaving);
+    // All is read anew once more, and still it is not believed.
+    watch.proxy.client(&tenant).run("CREATE TABLE beside (id INT)");
+    watch.comes_to(&tenant, "SELECT id FROM beside", "replica read");
+    root.run("COMMIT");
+    until("it waits no more", || other.cell(&waits) == "0");
+    watch.check(&tenant, "SELECT id FROM note", "primary unlisted");
 }

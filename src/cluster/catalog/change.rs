@@ -16,6 +16,8 @@ use crate::limits;
 pub struct Changes {
     /// Changes that ended.
     ended: AtomicU64,
+    /// Marks up to this one are not kept: a catalog that covers less tells nothing.
+    forgotten: AtomicU64,
     /// Marks that stand; 0: nothing is hidden.
     standing: AtomicUsize,
     marks: RwLock<Marks>,
@@ -33,7 +35,10 @@ pub struct Changing {
 
 /// The marks as they are now. Holds a lock: not to be kept.
 #[derive(Debug)]
-pub struct Look<'a>(Option<RwLockReadGuard<'a, Marks>>);
+pub struct Look<'a> {
+    marks: Option<RwLockReadGuard<'a, Marks>>,
+    forgotten: u64,
+}
 
 #[derive(Debug, Default)]
 struct Marks {
@@ -67,10 +72,10 @@ impl Changes {
     /// What is hidden now.
     #[must_use]
     pub fn look(&self) -> Look<'_> {
-        if self.standing.load(Ordering::Acquire) == 0 {
-            return Look(None);
-        }
-        Look(Some(self.marks.read().unwrap_or_else(PoisonError::into_inner)))
+        let standing = self.standing.load(Ordering::Acquire) > 0;
+        let marks = standing.then(|| self.marks.read().unwrap_or_else(PoisonError::into_inner));
+        // After the marks: what was forgotten before they were looked at is known.
+        Look { marks, forgotten: self.forgotten.load(Ordering::Acquire) }
     }
 
     /// A change of these names, or of any. `at_once`: they are hidden from now on, else from its
@@ -89,20 +94,20 @@ impl Changes {
         Changing { changes: Arc::clone(self), names, is_marked: at_once }
     }
 
-    /// Every catalog covers so much.
+    /// Every catalog covers so much; one that does not is not believed any more.
     pub fn forget(&self, covered: u64) {
         let mut marks = self.write();
+        // Before the marks go.
+        self.forgotten.fetch_max(covered, Ordering::AcqRel);
         for tables in marks.names.values_mut() {
             tables.retain(|_, mark| mark.hides(covered));
         }
         marks.names.retain(|_, tables| !tables.is_empty());
         marks.count = marks.names.values().map(HashMap::len).sum();
-        self.settle(&marks);
-        // A mark of everything stays what it is: its number says whom it hides.
         if !marks.everything.hides(covered) {
             marks.everything.ended = 0;
-            self.settle(&marks);
         }
+        self.settle(&marks);
     }
 
     fn end(&self, names: Option<&[Name]>, was_marked: bool, changed: bool) {
@@ -143,18 +148,29 @@ impl Look<'_> {
     /// Nothing is hidden.
     #[must_use]
     pub fn is_clear(&self) -> bool {
-        self.0.is_none()
+        self.marks.is_none()
+    }
+
+    /// Whether a catalog that covers so much still tells anything.
+    pub(super) fn trusts(&self, covers: u64) -> bool {
+        covers >= self.forgotten
     }
 
     /// Whether a name was changed since a catalog that covers so much. In lower case.
     pub(super) fn hides(&self, schema: &str, table: &str, covers: u64) -> bool {
-        let Some(marks) = &self.0 else { return false };
+        let Some(marks) = &self.marks else { return false };
         let mark = marks.names.get(schema).and_then(|tables| tables.get(table));
         marks.everything.hides(covers) || mark.is_some_and(|mark| mark.hides(covers))
     }
 }
 
 impl Changing {
+    /// It is known which names it changes.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.names.is_some()
+    }
+
     /// It changed nothing after all.
     pub fn cancel(mut self) {
         let names = self.names.take();

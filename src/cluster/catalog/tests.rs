@@ -151,6 +151,7 @@ fn what_is_hidden() {
     check("+u read -u", "table t unlisted");
     check("+u read -u read forget", "table t table");
     check("+u -u forget", "table t unlisted");
+    check("+u -u read forget +t -t", "unlisted unlisted table");
     check("+u read forget", "table t unlisted");
     check("+u +u -u read", "table t unlisted");
     check("+u +u -u -u read", "table t table");
@@ -176,6 +177,20 @@ fn nothing_stands_when_all_is_seen() {
     assert!(!changes.look().is_clear());
     changes.forget(changes.ended());
     assert!(changes.look().is_clear());
+}
+
+/// It was begun to be read before a change that all other catalogs have seen since.
+#[test]
+fn a_catalog_that_comes_late_tells_nothing() {
+    let changes = Arc::new(Changes::default());
+    let (late, none) = (catalog("t"), catalog(""));
+    drop(changes.begin(Some(vec![name("t")]), true));
+    changes.forget(changes.ended());
+    for catalog in [&late, &none] {
+        let names = Names { look: changes.look(), catalog };
+        assert_eq!(word(names.find(Some("wp"), "t")), "unlisted");
+        assert!(!names.are_plain());
+    }
 }
 
 #[test]
