@@ -33,8 +33,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LOGIN_WAIT: Duration = Duration::from_millis(500);
 /// How long the primary may think.
 const READ_WAIT: Duration = Duration::from_secs(20);
-/// Reading takes no more than one part in so many of the time.
-const SHARE: u32 = 10;
+/// After a reading it rests so many times as long as that took, but no longer than `REST_MAX`.
+const RESTS: u32 = 4;
+const REST_MAX: Duration = Duration::from_secs(20);
 
 /// DDL whose end nobody heard may go on for so long.
 const GOES_ON: Duration = Duration::from_secs(600);
@@ -237,7 +238,7 @@ pub async fn keep(fleet: Arc<Fleet>) {
     loop {
         let started = Instant::now();
         refresh(&fleet).await;
-        sleep(started.elapsed() * SHARE).await;
+        sleep(started.elapsed().saturating_mul(RESTS).min(REST_MAX)).await;
         let _due_or_not = timeout(LOOK_AGAIN, fleet.catalogs.due.notified()).await;
     }
 }
