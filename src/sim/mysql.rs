@@ -239,7 +239,7 @@ impl Farm {
         if server.is_primary() {
             self.oracle.unlocked_all();
         }
-        sleep(Duration::from_millis(random.between(1000, 4000))).await;
+        sleep(Duration::from_millis(random.between(20, 4000))).await;
         if server.at > 0 && random.chance(500) {
             self.forget_some(server, random);
         }
