@@ -34,7 +34,7 @@ const COM_INIT_DB: u8 = 2;
 const LOSSES_MAX: u32 = 4;
 
 /// What an operator may say about the fleet.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FleetPolicy {
     /// `host:port` of the primary.
     pub primary: String,
@@ -47,7 +47,7 @@ pub struct FleetPolicy {
     /// Without GTIDs: how long after a write reads of its schema go to the primary.
     pub window: Duration,
     /// Who asks after the servers; none: the account that logged in last.
-    pub monitor: Option<Arc<Credentials>>,
+    pub monitor: ArcSwapOption<Credentials>,
 }
 
 /// All servers of the process.
@@ -234,7 +234,20 @@ impl Fleet {
     /// The account by which the servers are asked how they are.
     #[must_use]
     pub fn watcher(&self) -> Option<Arc<Credentials>> {
-        self.policy.monitor.clone().or_else(|| self.account.load_full())
+        self.policy.monitor.load_full().or_else(|| self.account.load_full())
+    }
+
+    /// Accounts have other passwords now: the servers are asked with those.
+    pub fn renew_accounts(&self, monitor: Option<Arc<Credentials>>, listed: &[Arc<Credentials>]) {
+        self.policy.monitor.store(monitor);
+        let Some(account) = self.account.load_full() else { return };
+        let mut same = listed.iter().filter(|listed| listed.user == account.user);
+        let is_kept = |one: &Arc<Credentials>| account.expose(|password| one.is_password(password));
+        if let Some(last) = same.clone().last()
+            && !same.any(is_kept)
+        {
+            self.account.store(Some(Arc::clone(last)));
+        }
     }
 
     /// Something happened to a server.
