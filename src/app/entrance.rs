@@ -158,7 +158,7 @@ impl Entrance {
 
     /// Puts everything that was read anew in force. Who is logged in stays so.
     pub(super) fn refit(&self, renewed: Renewed) {
-        self.house.fleet.renew_accounts(renewed.monitor, &renewed.listed);
+        self.house.fleet.watch_as(renewed.monitor);
         self.book.list(renewed.listed);
         #[cfg(feature = "console")]
         if let Some(door) = &self.console {

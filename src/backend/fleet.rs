@@ -237,17 +237,14 @@ impl Fleet {
         self.policy.monitor.load_full().or_else(|| self.account.load_full())
     }
 
-    /// Accounts have other passwords now: the servers are asked with those.
-    pub fn renew_accounts(&self, monitor: Option<Arc<Credentials>>, listed: &[Arc<Credentials>]) {
+    /// From now on the servers are asked by this account, or by whoever logged in last.
+    pub fn watch_as(&self, monitor: Option<Arc<Credentials>>) {
         self.policy.monitor.store(monitor);
-        let Some(account) = self.account.load_full() else { return };
-        let mut same = listed.iter().filter(|listed| listed.user == account.user);
-        let is_kept = |one: &Arc<Credentials>| account.expose(|password| one.is_password(password));
-        if let Some(last) = same.clone().last()
-            && !same.any(is_kept)
-        {
-            self.account.store(Some(Arc::clone(last)));
-        }
+    }
+
+    /// The primary does not take this password any more: the next login that it takes is used.
+    pub fn forget_account(&self, account: &Arc<Credentials>) {
+        self.account.compare_and_swap(&Some(Arc::clone(account)), None);
     }
 
     /// Something happened to a server.
