@@ -4,6 +4,7 @@
 //! the I/O line, and the sockets to MySQL are `backend`'s.
 
 pub mod accept;
+pub mod announce;
 pub mod enter;
 pub mod greet;
 pub mod house;

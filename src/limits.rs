@@ -9,6 +9,12 @@ pub const PACKET_HEADER_BYTES: usize = 4;
 pub const PACKET_CHUNK_BYTES_MAX: usize = 0xff_ffff;
 /// Everything a client may send before it is logged in, in one packet.
 pub const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+/// A header of the PROXY protocol; one with a client's certificate in it is refused.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// From those who must send it, it is there by then, or they are let go.
+pub const PROXY_HEADER_MS_MAX: u64 = 5_000;
+/// Networks whose connections begin with one.
+pub const PROXY_NETWORKS_MAX: usize = 64;
 /// Connection attributes that are read; longer ones are refused.
 pub const CONNECT_ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
 /// An OK, ERR or EOF packet is captured whole up to this; a longer one is a protocol error.
@@ -84,6 +90,14 @@ pub const ACCOUNTS_MAX: usize = 4 * 1024;
 pub const VERIFIERS_PER_NAME_MAX: usize = 4;
 /// Logins that are proved at a server at once.
 pub const PROOFS_AT_ONCE: usize = 4;
+/// Of those, how many are kept for passwords that were right before: strangers cannot delay them.
+pub const PROOFS_KEPT_FOR_KNOWN: usize = 1;
+/// Wrong passwords in a row that one source may try at once.
+pub const FAILED_LOGINS_MAX: u32 = 20;
+/// After that, one in so long.
+pub const FAILED_LOGIN_MS: u64 = 200;
+/// Sources whose failed logins are counted one by one; past that they count together.
+pub const LOGIN_SOURCES_MAX: usize = 4 * 1024;
 /// Bytes of an admin request that are read.
 pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// An admin request is read, answered and sent within this.
@@ -100,6 +114,8 @@ pub const DEMANDS_WAITING_MAX: usize = 16;
 pub const DEMAND_WAIT_MS_MAX: u64 = 5_000;
 /// A configuration file that is read.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// Files of certificates and passwords are looked at so often.
+pub const FILES_LOOKED_AT_MS: u64 = 5_000;
 /// A password, in a file or in the environment.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
 /// One statement in so many is timed.
@@ -112,5 +128,6 @@ const _: () = {
     assert!(DIGEST_CACHE_THREAD_ENTRIES <= DIGEST_CACHE_ENTRIES);
     assert!(VIEW_DEPTH_MAX < TABLES_MAX);
     assert!(PROOFS_AT_ONCE <= ACCOUNTS_MAX);
+    assert!(PROOFS_KEPT_FOR_KNOWN < PROOFS_AT_ONCE);
     assert!(DEMAND_WAIT_MS_MAX < ADMIN_REQUEST_MS_MAX);
 };

@@ -35,7 +35,7 @@ const COM_INIT_DB: u8 = 2;
 const LOSSES_MAX: u32 = 4;
 
 /// What an operator may say about the fleet.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FleetPolicy {
     /// `host:port` of the primary.
     pub primary: String,
@@ -48,7 +48,7 @@ pub struct FleetPolicy {
     /// Without GTIDs: how long after a write reads of its schema go to the primary.
     pub window: Duration,
     /// Who asks after the servers; none: the account that logged in last.
-    pub monitor: Option<Arc<Credentials>>,
+    pub monitor: ArcSwapOption<Credentials>,
 }
 
 /// All servers of the process.
@@ -238,7 +238,17 @@ impl Fleet {
     /// The account by which the servers are asked how they are.
     #[must_use]
     pub fn watcher(&self) -> Option<Arc<Credentials>> {
-        self.policy.monitor.clone().or_else(|| self.account.load_full())
+        self.policy.monitor.load_full().or_else(|| self.account.load_full())
+    }
+
+    /// From now on the servers are asked by this account, or by whoever logged in last.
+    pub fn watch_as(&self, monitor: Option<Arc<Credentials>>) {
+        self.policy.monitor.store(monitor);
+    }
+
+    /// The primary does not take this password any more: the next login that it takes is used.
+    pub fn forget_account(&self, account: &Arc<Credentials>) {
+        self.account.compare_and_swap(&Some(Arc::clone(account)), None);
     }
 
     /// Something happened to a server.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::backend::catalog;
 use crate::backend::connection::Connection;
-use crate::backend::dialer::Dialer;
+use crate::backend::dialer::{Dialer, OpenError};
 use crate::backend::fleet::Fleet;
 use crate::backend::query::{QueryError, Rows, ask};
 use crate::backend::resolve::resolve;
@@ -195,6 +195,9 @@ async fn connect(fleet: &Fleet, id: ServerId, account: &Arc<Credentials>) -> Opt
     let deadline = Instant::now() + fleet.ways.connect_timeout;
     if server.role == Role::Primary {
         let opened = pool.dialer().open_at(&server.address, account, false, false, deadline).await;
+        if opened.as_ref().is_err_and(OpenError::is_denied) {
+            fleet.forget_account(account);
+        }
         let (connection, identity) =
             opened.map_err(|error| complain(&server.address, &error)).ok()?;
         let is_new = server.identity != identity;
@@ -212,7 +215,7 @@ async fn connect(fleet: &Fleet, id: ServerId, account: &Arc<Credentials>) -> Opt
     opened.map_err(|error| complain(&server.address, &error)).ok()
 }
 
-fn complain(address: &str, error: &crate::backend::dialer::OpenError) {
+fn complain(address: &str, error: &OpenError) {
     tracing::debug!(%address, %error, "no connection to watch a server over");
 }
 
