@@ -17,7 +17,7 @@ use crate::limits;
 
 /// Works out what statements do. One per process.
 pub struct Classifier {
-    seed: u64,
+    keys: shape::Keys,
     shapes: quick_cache::sync::Cache<u128, Entry>,
     distrusted: RwLock<HashSet<u128>>,
     /// Counts `distrust` calls; a thread's cache older than that is emptied.
@@ -42,7 +42,7 @@ impl Classifier {
     #[must_use]
     pub fn new(seed: u64) -> Classifier {
         Classifier {
-            seed,
+            keys: shape::Keys::new(seed),
             shapes: quick_cache::sync::Cache::new(limits::DIGEST_CACHE_ENTRIES),
             distrusted: RwLock::new(HashSet::new()),
             epoch: AtomicU64::new(0),
@@ -78,9 +78,8 @@ impl Classifier {
             true => shape::write_shape(prefix, mode, &mut shape),
             false => Hint::None,
         };
-        let digest = shape::digest(&shape, mode, hint, 0);
         let depth = Depth::TokensOnly("too long, or new shapes too fast");
-        let mut statement = rule::facts(&shape, mode, hint, digest, depth);
+        let mut statement = rule::facts(&shape, mode, hint, Digest::NONE, depth);
         statement.proof = Proof::No;
         statement
     }
@@ -110,7 +109,7 @@ impl Classifier {
             return Ok(Arc::new(Statement::unknown("character set")));
         }
         let hint = shape::write_shape(text, mode, &mut local.shape);
-        let digest = shape::digest(&local.shape, mode, hint, self.seed);
+        let digest = self.keys.digest(&local.shape, mode, hint);
         let epoch = self.epoch.load(Ordering::Acquire);
         if local.epoch != epoch {
             local.shapes.clear();

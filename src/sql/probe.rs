@@ -56,6 +56,6 @@ fn shape_is_a_fixed_point(text: &[u8], mode: Mode, statement: &Statement) {
     assert_eq!(once.escape_ascii().to_string(), twice.escape_ascii().to_string());
     shape::write_shape(&once, mode, &mut twice);
     assert_eq!(once.escape_ascii().to_string(), twice.escape_ascii().to_string());
-    let digest = shape::digest(&once, mode, hint, 7);
+    let digest = shape::Keys::new(7).digest(&once, mode, hint);
     assert_eq!(*statement, rule::facts(&twice, mode, hint, digest, Depth::Whole));
 }
