@@ -28,4 +28,5 @@ mod servers {
     mod pool;
     mod routing;
     mod sessions;
+    mod shapes;
 }

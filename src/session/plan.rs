@@ -130,6 +130,8 @@ pub enum Reason {
     ModePrimary,
     /// Longer than what is lexed.
     Long,
+    /// Its client brings new shapes of statements too fast.
+    NewShapes,
     /// It asks about the statement before it.
     Diagnostics,
     /// A session setting.
@@ -156,7 +158,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Read,
         Self::HintReplica,
         Self::HintPrimary,
@@ -165,6 +167,7 @@ impl Reason {
         Self::Held,
         Self::ModePrimary,
         Self::Long,
+        Self::NewShapes,
         Self::Diagnostics,
         Self::Setting,
         Self::Prepared,
@@ -190,6 +193,7 @@ impl Reason {
             Self::Held => "held",
             Self::ModePrimary => "mode_primary",
             Self::Long => "long",
+            Self::NewShapes => "new_shapes",
             Self::Diagnostics => "diagnostics",
             Self::Setting => "setting",
             Self::Prepared => "prepared",
@@ -343,6 +347,7 @@ impl Session {
             (true, Hint::Replica) if it.proof != Proof::Read => (Role::Reader, Reason::HintReplica),
             (true, _) => (Role::Reader, Reason::Read),
             (false, _) if it.is_long => (Role::Primary, Reason::Long),
+            (false, _) if it.is_unparsed => (Role::Primary, Reason::NewShapes),
             (false, _) if matches!(it.verb, Verb::Set | Verb::Use) => {
                 (Role::Primary, Reason::Setting)
             }

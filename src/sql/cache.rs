@@ -57,19 +57,28 @@ impl Classifier {
         }
     }
 
-    /// As `classify`, but a shape not seen before is not worked out: `None`. For a client that
-    /// invents shapes; its statement then gets `scan_long`.
-    pub fn classify_known(
+    /// As `classify`, but a shape not seen before is worked out only if `may_work_out` says so.
+    /// Else its tokens have to do: no parser, no proof, and nothing is remembered. For a client
+    /// that invents shapes.
+    pub fn classify_if(
         &self,
         local: &mut LocalCache,
         text: &[u8],
         mode: Mode,
-    ) -> Option<Arc<Statement>> {
-        self.look_up(local, text, mode).ok()
+        may_work_out: impl FnOnce() -> bool,
+    ) -> Arc<Statement> {
+        match self.look_up(local, text, mode) {
+            Ok(statement) => statement,
+            Err(miss) if may_work_out() => self.work_out(local, miss, mode),
+            Err(Miss { digest, hint }) => Arc::new(Statement {
+                is_unparsed: true,
+                ..unproved(&local.shape, mode, hint, digest, "new shapes too fast")
+            }),
+        }
     }
 
-    /// Facts from the first bytes of a text that is too long to parse, or that is not worth it:
-    /// what the tokens show, and never a proved read.
+    /// Facts from the first bytes of a text that is too long to parse: what the tokens show, and
+    /// never a proved read.
     #[must_use]
     pub fn scan_long(text_prefix: &[u8], mode: Mode) -> Statement {
         let mut shape = Vec::new();
@@ -78,10 +87,7 @@ impl Classifier {
             true => shape::write_shape(prefix, mode, &mut shape),
             false => Hint::None,
         };
-        let depth = Depth::TokensOnly("too long, or new shapes too fast");
-        let mut statement = rule::facts(&shape, mode, hint, Digest::NONE, depth);
-        statement.proof = Proof::No;
-        statement
+        unproved(&shape, mode, hint, Digest::NONE, "too long")
     }
 
     /// A replica refused this shape as a write: it is the primary's for ever.
@@ -150,6 +156,13 @@ impl Classifier {
         let distrusted = self.distrusted.read().unwrap_or_else(PoisonError::into_inner);
         distrusted.len() >= limits::SHAPES_DISTRUSTED_MAX || distrusted.contains(&digest)
     }
+}
+
+/// What the tokens of a shape show. Not even a hint makes it a read.
+fn unproved(shape: &[u8], mode: Mode, hint: Hint, digest: Digest, why: &'static str) -> Statement {
+    let facts = rule::facts(shape, mode, hint, digest, Depth::TokensOnly(why));
+    let why = if facts.why.is_empty() { why } else { facts.why };
+    Statement { proof: Proof::No, why, ..facts }
 }
 
 struct Miss {

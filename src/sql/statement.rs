@@ -34,6 +34,9 @@ pub struct Statement {
     pub why: &'static str,
     /// Longer than what is lexed: its end is not known.
     pub is_long: bool,
+    /// Its client brings new shapes faster than they are worked out: what the tokens show, whole,
+    /// but no proof and no tables.
+    pub is_unparsed: bool,
 }
 
 impl Statement {
@@ -54,6 +57,7 @@ impl Statement {
             digest: 0,
             why,
             is_long: false,
+            is_unparsed: false,
         }
     }
 }
