@@ -7,6 +7,9 @@
 //! Called by `cache` for each statement; allocates only when a buffer grows.
 
 mod skim;
+mod stops;
+
+use stops::Stops;
 
 use std::hash::{BuildHasher as _, Hasher as _};
 
@@ -166,6 +169,7 @@ struct Writer<'a, 'o> {
     statement_start: bool,
     after_limit: bool,
     after_literal: bool,
+    stops: Stops<'a>,
 }
 
 impl<'a, 'o> Writer<'a, 'o> {
@@ -179,6 +183,7 @@ impl<'a, 'o> Writer<'a, 'o> {
             statement_start: true,
             after_limit: false,
             after_literal: false,
+            stops: Stops::of(text),
         }
     }
 
