@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::select;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -149,10 +150,28 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
             // Whatever it had applied: a server that restarts may have less (a crash).
             fleet.renew(id);
             sleep(CALM.saturating_sub(started.elapsed())).await;
-        } else if is_awaited(&fleet, id) {
-            sleep(EAGER).await;
-        } else {
-            pause(&fleet, CALM).await;
+        } else if let Some(connection) = &mut line {
+            let rest = async {
+                match is_awaited(&fleet, id) {
+                    true => sleep(EAGER).await,
+                    false => pause(&fleet, CALM).await,
+                }
+            };
+            // A replica that is back within one pause, with less than it had, was read stale.
+            select! {
+                () = rest => {}
+                () = hung_up(connection) => {}
+            }
+        }
+    }
+}
+
+/// The server has left; nothing else is said unasked.
+async fn hung_up(connection: &mut Connection) {
+    loop {
+        let readable = connection.stream.readable().await;
+        if readable.is_err() || connection.stream.is_readable_now() {
+            return;
         }
     }
 }

@@ -105,7 +105,9 @@ impl Stage {
             self.in_transaction = false;
         } else if upper.starts_with("SET AUTOCOMMIT") {
             self.autocommit = upper.ends_with('1');
-        } else if upper.starts_with("INSERT") && role == Role::Primary {
+        } else if ["INSERT", "UPDATE", "DELETE"].iter().any(|it| upper.starts_with(it))
+            && role == Role::Primary
+        {
             summary.affected = 1;
             summary.insert_id = 7;
             if !self.in_transaction {
@@ -161,6 +163,8 @@ fn conversations() {
     check("SELECT f() | SELECT 1", "P* P*");
     check("CALL p() | SELECT 1", "P* P*");
     check("SELECT a FROM t FOR UPDATE | SELECT 1", "P R");
+    check("SELECT 1 | UPDATE t SET a = 1 | SELECT 1", "R P R");
+    check("SELECT 1 | DELETE FROM t | SELECT b FROM t", "R P r");
     check("INSERT INTO t VALUES (1) | SELECT LAST_INSERT_ID() | SELECT 1", "P P R");
     check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | SELECT FOUND_ROWS()", "R R");
     check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | DO 1 | SELECT FOUND_ROWS()", "R P P");
