@@ -48,6 +48,9 @@ pub const PARSE_DEPTH_MAX: usize = 50;
 pub const DIGEST_CACHE_THREAD_ENTRIES: usize = 4 * 1024;
 /// Shapes that the process remembers.
 pub const DIGEST_CACHE_ENTRIES: usize = 64 * 1024;
+/// New shapes of statements that are worked out for one client in a second; what is above that goes
+/// to the primary unparsed. WordPress has a few hundred in all.
+pub const SHAPES_PER_CLIENT_PER_SECOND: u32 = 500;
 /// Shapes that a replica refused as writes; once full, no new shape is trusted.
 pub const SHAPES_DISTRUSTED_MAX: usize = 1024;
 

@@ -16,6 +16,7 @@ use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps
 use crate::client::accept::Peer;
 use crate::client::house::House;
 use crate::client::lease::{Leases, insert_id_of};
+use crate::client::novelty::Novelty;
 use crate::client::read::Inbound;
 use crate::client::relay::{Buffers, Exchange, Message, Moved, write_out};
 use crate::client::slab;
@@ -59,6 +60,7 @@ pub struct Conversation {
     pub(super) peer: Arc<Peer>,
     pub(super) walker: Walker,
     sampler: Sampler,
+    novelty: Novelty,
     /// The number of the answer's first packet: 1, or more after a command of several chunks.
     pub(super) begins: u8,
     /// A statement that is not proved a read is on its way: an ERR must follow, whatever happens.
@@ -98,6 +100,7 @@ impl Conversation {
             credentials,
             unread: Vec::new(),
             leases: Leases::default(),
+            novelty: Novelty::default(),
             peer,
             walker: Walker::new(Expect::Simple, nothing),
             begins: 1,
@@ -160,14 +163,17 @@ impl Conversation {
         }
     }
 
-    fn understand(&self, text: &[u8], is_cut: bool) -> Arc<Statement> {
+    fn understand(&mut self, text: &[u8], is_cut: bool) -> Arc<Statement> {
         let mode = self.session.mode();
         let classifier = &self.house.classifier;
         if is_cut {
             let scanned = Classifier::scan_long(text, mode);
             return Arc::new(Statement { is_long: true, ..scanned });
         }
-        let known = slab::with_shapes(|shapes| classifier.classify(shapes, text, mode));
+        let novelty = &mut self.novelty;
+        let may_work_out = || novelty.allows(tokio::time::Instant::now().into_std());
+        let known =
+            slab::with_shapes(|shapes| classifier.classify_if(shapes, text, mode, may_work_out));
         self.names.see(&self.session, known)
     }
 

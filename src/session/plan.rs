@@ -136,6 +136,8 @@ pub enum Reason {
     Unlisted,
     /// Longer than what is lexed.
     Long,
+    /// Its client brings new shapes of statements too fast.
+    NewShapes,
     /// It asks about the statement before it.
     Diagnostics,
     /// A session setting.
@@ -162,7 +164,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Read,
         Self::HintReplica,
         Self::HintPrimary,
@@ -174,6 +176,7 @@ impl Reason {
         Self::Engine,
         Self::Unlisted,
         Self::Long,
+        Self::NewShapes,
         Self::Diagnostics,
         Self::Setting,
         Self::Prepared,
@@ -202,6 +205,7 @@ impl Reason {
             Self::Engine => "engine",
             Self::Unlisted => "unlisted",
             Self::Long => "long",
+            Self::NewShapes => "new_shapes",
             Self::Diagnostics => "diagnostics",
             Self::Setting => "setting",
             Self::Prepared => "prepared",
@@ -362,6 +366,7 @@ impl Session {
                 (Role::Primary, it.unfit.map_or(Reason::Unproved, reason_of))
             }
             (false, _) if it.is_long => (Role::Primary, Reason::Long),
+            (false, _) if it.is_unparsed => (Role::Primary, Reason::NewShapes),
             (false, _) if matches!(it.verb, Verb::Set | Verb::Use) => {
                 (Role::Primary, Reason::Setting)
             }

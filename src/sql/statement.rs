@@ -36,6 +36,9 @@ pub struct Statement {
     pub is_long: bool,
     /// What is wrong with a name in it. A text alone never tells: `session` fills it in.
     pub unfit: Option<Unfit>,
+    /// Its client brings new shapes faster than they are worked out: what the tokens show, whole,
+    /// but no proof and no tables.
+    pub is_unparsed: bool,
 }
 
 impl Statement {
@@ -57,6 +60,7 @@ impl Statement {
             why,
             is_long: false,
             unfit: None,
+            is_unparsed: false,
         }
     }
 }
