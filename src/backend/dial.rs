@@ -208,10 +208,10 @@ async fn secure(
 ) -> Result<(Stream, Capabilities), DialError> {
     let is_offered = greeting.capabilities.has(Capabilities::SSL);
     match tls.mode {
-        Mode::Required if !is_offered => return Err(DialError::NoTls),
         Mode::Preferred if is_offered && !stream.is_private() => {}
-        Mode::Required => {}
         Mode::Preferred | Mode::Disabled => return Ok((stream, capabilities)),
+        Mode::Required | Mode::VerifyCa | Mode::VerifyIdentity if is_offered => {}
+        Mode::Required | Mode::VerifyCa | Mode::VerifyIdentity => return Err(DialError::NoTls),
     }
     let capabilities = capabilities.with(Capabilities::SSL);
     let mut request = Vec::new();
@@ -220,8 +220,7 @@ async fn secure(
     if !exchange.take_unread().is_empty() {
         return Err(DialError::Malformed(Malformed { what: "bytes in clear before TLS" }));
     }
-    let config = Arc::clone(&tls.config);
-    let stream = tls::connect(stream, config, address).await.map_err(DialError::Tls)?;
+    let stream = tls::connect(stream, tls, address).await.map_err(DialError::Tls)?;
     Ok((stream, capabilities))
 }
 

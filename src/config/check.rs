@@ -424,11 +424,28 @@ fn backend(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Backend> {
     let tls = raw.word("backend.tls", mistakes);
     let timeout = raw.whole("backend.connect_timeout_ms", mistakes);
     let tls = match tls?.as_str() {
+        "verify-identity" => BackendTls::VerifyIdentity,
+        "verify-ca" => BackendTls::VerifyCa,
         "required" => BackendTls::Required,
         "preferred" => BackendTls::Preferred,
         _ => BackendTls::Disabled,
     };
-    Some(Backend { tls, connect_timeout: Duration::from_millis(timeout?) })
+    let verifies = matches!(tls, BackendTls::VerifyCa | BackendTls::VerifyIdentity);
+    let tls_ca = match (verifies, raw.origin("backend.tls_ca").is_some()) {
+        (true, true) => Some(readable(raw, "backend.tls_ca", mistakes)?),
+        (false, false) => None,
+        (true, false) => {
+            mistakes.push(raw.mistake("backend.tls_ca", "must be given to verify servers by it"));
+            return None;
+        }
+        (false, true) => {
+            let expected = "must not be given unless backend.tls is verify-ca or verify-identity: \
+                            nothing would be verified by it";
+            mistakes.push(raw.mistake("backend.tls_ca", expected));
+            return None;
+        }
+    };
+    Some(Backend { tls, tls_ca, connect_timeout: Duration::from_millis(timeout?) })
 }
 
 fn pool(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Pool> {

@@ -206,6 +206,15 @@ fn a_setting_that_makes_no_sense_is_named_with_what_does() {
         "auth.learn = false",
         "auth.learn = false: must be true when there are no [[users]]: nobody could log in",
     );
+    check("backend.tls = 'required'", "ok");
+    check("backend.tls = 'verify-ca'\nbackend.tls_ca = '/dev/null'", "ok");
+    check("backend.tls = 'verify-identity'\nbackend.tls_ca = '/dev/null'", "ok");
+    check("backend.tls = 'verify-ca'", "backend.tls_ca: must be given to verify servers by it");
+    check(
+        "backend.tls = 'required'\nbackend.tls_ca = '/dev/null'",
+        "backend.tls_ca = \"/dev/null\": must not be given unless backend.tls is verify-ca or \
+         verify-identity: nothing would be verified by it",
+    );
     check("admin.http = 'off'", "ok");
     check(
         "admin.http = '127.0.0.1:3306'",
