@@ -26,10 +26,13 @@ mod servers {
     mod faults;
     mod freshness;
     mod logins;
+    mod matrix;
     mod operations;
     mod pool;
+    mod rotation;
     mod routing;
     mod sessions;
     mod shapes;
+    mod trust;
     mod views;
 }

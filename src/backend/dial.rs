@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::link::tls::{self, BackendTls, Mode};
 use crate::link::{Exchange, ExchangeError, Network, Stream};
-use crate::secret::{Credentials, CryptoError, Digest, rsa};
+use crate::secret::{Credentials, CryptoError, Digest, ed25519, rsa};
 use crate::wire::Malformed;
 use crate::wire::auth::{
     CACHING_SHA2, FAST_OK, FULL, NATIVE, REQUEST_KEY, caching_sha2_token, native_token,
@@ -298,6 +298,7 @@ impl Auth<'_> {
             Zeroizing::new(match plugin {
                 Plugin::Native => native_token::<Digest>(password, nonce),
                 Plugin::CachingSha2 => caching_sha2_token::<Digest>(password, nonce),
+                Plugin::Ed25519 => ed25519_token(password, nonce),
                 Plugin::Clear | Plugin::Sha256 => [password, &[0]].concat(),
             })
         })
@@ -340,11 +341,20 @@ impl Auth<'_> {
     }
 }
 
+/// Its nonce is binary: a last byte of 0 was taken for the end of a text.
+fn ed25519_token(password: &[u8], nonce: &[u8]) -> Vec<u8> {
+    let mut whole = [0; ed25519::NONCE_BYTES];
+    whole.iter_mut().zip(nonce).for_each(|(to, from)| *to = *from);
+    ed25519::sign(password, &whole).to_vec()
+}
+
 /// The ways to prove a password that we have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plugin {
     Native,
     CachingSha2,
+    /// MariaDB's own.
+    Ed25519,
     /// Of MySQL 5.6 to 9: an account may have it, and 9 pretends that unknown names do.
     Sha256,
     Clear,
@@ -352,7 +362,8 @@ enum Plugin {
 
 impl Plugin {
     fn named(name: &[u8]) -> Option<Plugin> {
-        let all = [Plugin::Native, Plugin::CachingSha2, Plugin::Sha256, Plugin::Clear];
+        use Plugin::{CachingSha2, Clear, Ed25519, Native, Sha256};
+        let all = [Native, CachingSha2, Ed25519, Sha256, Clear];
         all.into_iter().find(|plugin| plugin.name().as_bytes() == name)
     }
 
@@ -365,6 +376,7 @@ impl Plugin {
         match self {
             Plugin::Native => NATIVE,
             Plugin::CachingSha2 => CACHING_SHA2,
+            Plugin::Ed25519 => "client_ed25519",
             Plugin::Sha256 => "sha256_password",
             Plugin::Clear => "mysql_clear_password",
         }

@@ -482,7 +482,10 @@ fn told(error: OpenError) -> ErrPacket {
         OpenError::Dial(DialError::Refused(refused)) => refused,
         // MySQL leads names that it does not know into some plugin or other: they must look like
         // wrong passwords.
-        OpenError::Dial(DialError::Plugin(_)) => ErrPacket::new(1045, b"28000", "Access denied"),
+        OpenError::Dial(error @ DialError::Plugin(_)) => {
+            tracing::warn!(%error, "an account cannot be used");
+            ErrPacket::new(1045, b"28000", "Access denied")
+        }
         error => {
             let text = format!("The primary database server cannot be reached: {error}");
             ErrPacket::new(1105, b"HY000", text)

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, ServerConnection};
@@ -120,9 +120,13 @@ fn read_files(chain: &Path, key: &Path) -> Result<Identity, TlsError> {
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|source| TlsError::File { file: file.to_owned(), source })?;
+    let wrong = |source| TlsError::File { file: file.to_owned(), source };
+    let mut pem = std::fs::read(file).map_err(|error| wrong(pem::Error::Io(error)))?;
+    // MySQL ends the ones it makes with a NUL. Several of them in one file would else look like
+    // one, since each must begin on a line of its own.
+    pem.retain(|byte| *byte != 0);
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(wrong)?;
     if certificates.is_empty() {
         return Err(TlsError::NoCertificate(file.to_owned()));
     }
