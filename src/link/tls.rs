@@ -82,7 +82,7 @@ pub enum TlsError {
         /// Which.
         file: PathBuf,
         /// What is wrong with it.
-        source: rustls::pki_types::pem::Error,
+        source: pem::Error,
     },
     /// A chain without a certificate in it.
     #[error("{}: no certificate in it", .0.display())]

@@ -1,7 +1,8 @@
 //! Every client on every server, in clear and over TLS, by every plugin that the server has.
 //!
 //! A cell is a login of an account that Forebay has never seen, a write, and that row read back. A
-//! cell that cannot be says why, and is tried all the same. The table is printed.
+//! row that cannot be says why. The table is printed. Every client speaks caching_sha2_password to
+//! Forebay, whatever plugin the account has.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,12 +47,6 @@ fn identified(flavour: Flavour, plugin: &str, password: &str) -> Result<String, 
     }
 }
 
-/// Why this client cannot log in to Forebay so.
-fn refusal(client: &str, has_tls: bool) -> Option<&'static str> {
-    let is_bare = client == "mariadb" && !has_tls;
-    is_bare.then_some("it would send its password readable: --ssl, or [[users]]")
-}
-
 fn fill(flavour: Flavour) {
     let stack = Stack::shared(flavour);
     let mut failed = Vec::new();
@@ -64,11 +59,6 @@ fn fill(flavour: Flavour) {
                 Err(why) => format!("cannot: {why}"),
             };
             eprintln!("{flavour:?}: {plugin:12} {way:6} {cells}");
-        }
-    }
-    for client in CLIENTS {
-        if let Some(why) = refusal(client, false) {
-            eprintln!("{flavour:?}: no: {client} in clear: {why}");
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
@@ -84,16 +74,10 @@ fn row(stack: &Stack, plugin: &str, has_tls: bool, failed: &mut Vec<String>) -> 
         let ca = has_tls.then_some(certificate.as_path());
         let told = account.ask(client, &proxy.address, ca);
         let is_well = told.trim_end() == account.number;
-        let expected = refusal(client, has_tls).is_none();
-        if is_well != expected {
+        if !is_well {
             failed.push(format!("{client} {plugin} tls={has_tls}: {told}"));
         }
-        let cell = match (is_well, expected) {
-            (true, true) => "ok",
-            (false, false) => "no",
-            _ => "WRONG",
-        };
-        cells.push_str(&format!("{cell:10}"));
+        cells.push_str(if is_well { "ok        " } else { "WRONG     " });
     }
     cells
 }
@@ -183,7 +167,9 @@ impl Account {
         // On the command line it would be warned about.
         command.env("MYSQL_PWD", &self.password);
         match (client, ca) {
-            ("mariadb", None) => {}
+            ("mariadb", None) => {
+                command.arg("--skip-ssl");
+            }
             ("mariadb", Some(ca)) => {
                 command.arg(format!("--ssl-ca={}", ca.display())).arg("--ssl-verify-server-cert");
             }
