@@ -10,6 +10,7 @@ pub mod house;
 mod lease;
 pub mod read;
 pub mod relay;
+mod replay;
 pub mod serve;
 pub mod slab;
 mod tally;

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod hold;
+pub mod local;
 pub mod observe;
 pub mod plan;
 pub mod prepared;
@@ -19,6 +20,7 @@ use crate::cluster::{Role, ServerId};
 use crate::sql::{Flavour, Mode};
 use crate::wire::ok::Status;
 use hold::{Hold, Holds};
+use local::Unplayed;
 use observe::Dirty;
 use prepared::Prepared;
 use variable::Values;
@@ -54,6 +56,8 @@ pub struct Session {
     prepared: Prepared,
     /// The client said that it may send several statements at once.
     multi_statements: bool,
+    /// Answered from memory since the last statement that ran.
+    unplayed: Unplayed,
 }
 
 impl Session {
@@ -79,6 +83,7 @@ impl Session {
             dirty: Dirty::default(),
             prepared: Prepared::default(),
             multi_statements: false,
+            unplayed: Unplayed::default(),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::client::house::House;
 use crate::client::lease::{Leases, insert_id_of};
 use crate::client::read::Inbound;
 use crate::client::relay::{Buffers, Exchange, Message, Moved, write_out};
+use crate::client::replay::{Draft, INIT_DB, QUERY};
 use crate::client::slab;
 use crate::client::tally::target_of;
 use crate::cluster::Role;
@@ -60,6 +61,8 @@ pub struct Conversation {
     pub(super) begins: u8,
     /// A statement that is not proved a read is on its way: an ERR must follow, whatever happens.
     in_flight: bool,
+    /// The answer to the command on its way is to be remembered.
+    pub(super) draft: Option<Box<Draft>>,
 }
 
 /// How a conversation goes on.
@@ -95,6 +98,7 @@ impl Conversation {
             walker: Walker::new(Expect::Simple, nothing),
             begins: 1,
             in_flight: false,
+            draft: None,
         }
     }
 
@@ -103,6 +107,7 @@ impl Conversation {
         while let Some(Inbound { slab, len, rest }) = self.next_command().await {
             let bytes = slab.get(..len).unwrap_or_default();
             self.begins = 1;
+            self.draft = None;
             let next = self.answer_one(&mut Message { bytes, rest }).await;
             if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
                 self.unread.extend_from_slice(tail);
@@ -130,6 +135,9 @@ impl Conversation {
         match &command {
             Command::Query(text) => {
                 let statement = self.understand(text, message.rest.is_some());
+                if statement.is_replayable && self.replay(QUERY, text, message).await? {
+                    return Ok(Next::Command);
+                }
                 let policy = self.house.policy();
                 let plan = self.session.plan(&statement, policy, &self.house.fleet.freshness);
                 self.carry_out(plan, Said::Statement(&statement, text), message).await
@@ -147,6 +155,11 @@ impl Conversation {
                 Box::pin(self.change_user(body)).await
             }
             _ => {
+                if let Command::InitDb(name) = &command
+                    && self.replay(INIT_DB, name, message).await?
+                {
+                    return Ok(Next::Command);
+                }
                 let plan = self.session.plan_command(&command, false);
                 self.carry_out(plan, Said::Command(&command), message).await
             }
@@ -256,6 +269,7 @@ impl Conversation {
         let now = || tokio::time::Instant::now().into_std();
         let mut watch = self.sampler.is_due().then(|| Stopwatch::start(now()));
         let moved = self.run(it, &mut lease, said, message, buffers).await;
+        self.void_by(said);
         if let Some(watch) = &mut watch {
             watch.lap(Lap::Backend, now());
             self.house.metrics.timings.observe(target_of(Some(role)), watch);
@@ -285,6 +299,10 @@ impl Conversation {
             // Before the client knows: whoever he tells must see it.
             self.house.fleet.record(write);
         }
+        if !matches!(verdict, Verdict::Retry(_)) {
+            self.session.settle(said);
+            self.record(role, moved.replied, &buffers.out);
+        }
         lease.residue |= it.soils;
         if matches!(verdict, Verdict::Fail(_)) {
             // What is left of a long statement would be read as the next command.
@@ -303,6 +321,18 @@ impl Conversation {
         buffers: &mut Buffers,
     ) -> Moved {
         buffers.flight.clear();
+        // Boxed: rare, and no idle session is to have room for it.
+        let paid;
+        let it = match self.session.owes(said) {
+            [] => it,
+            _ => match Box::pin(self.pay(it, lease, said)).await {
+                Ok(forward) => {
+                    paid = forward;
+                    &paid
+                }
+                Err(()) => return Moved::nothing(),
+            },
+        };
         let steps = if it.held {
             put_held_steps(&mut buffers.flight, lease, it.needs)
         } else {
@@ -359,7 +389,7 @@ impl Conversation {
         moved
     }
 
-    fn wanted(&self, it: &Forward, lease: &Lease) -> Wanted<'_> {
+    pub(super) fn wanted(&self, it: &Forward, lease: &Lease) -> Wanted<'_> {
         Wanted {
             values: self.session.values(),
             needs: it.needs,

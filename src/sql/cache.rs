@@ -82,6 +82,7 @@ impl Classifier {
         let depth = Depth::TokensOnly("too long, or new shapes too fast");
         let mut statement = rule::facts(&shape, mode, hint, digest, depth);
         statement.proof = Proof::No;
+        statement.is_replayable = false;
         statement
     }
 
