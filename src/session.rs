@@ -58,6 +58,8 @@ pub struct Session {
     multi_statements: bool,
     /// Answered from memory since the last statement that ran.
     unplayed: Unplayed,
+    /// How many warnings the last statement left; none: not known for sure.
+    warnings: Option<u16>,
 }
 
 impl Session {
@@ -84,6 +86,7 @@ impl Session {
             prepared: Prepared::default(),
             multi_statements: false,
             unplayed: Unplayed::default(),
+            warnings: Some(0),
         }
     }
 

@@ -24,11 +24,8 @@ use crate::wire::reply::{End, Summary};
 /// What was answered from memory since the last statement that ran, oldest first.
 pub(super) type Unplayed = Vec<Arc<Recording>>;
 
-/// Flags that outlive a statement. Others tell how the last one ran.
-const LASTING: u16 = Status::IN_TRANS.0
-    | Status::AUTOCOMMIT.0
-    | Status::NO_BACKSLASH_ESCAPES.0
-    | Status::TRANS_READONLY.0;
+/// MySQL's COM_INIT_DB leaves the warnings of the statement before it and tells their number.
+const INIT_DB: u8 = 2;
 
 /// All that an answer can depend on, while the server and its accounts stay as they are.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +33,8 @@ pub struct Key<'a> {
     account: u64,
     client: Capabilities,
     status: Status,
+    /// Left by the statement before; 0 where that does not matter.
+    warnings: u16,
     values: &'a Values,
     fingerprint: u64,
     /// COM_QUERY or COM_INIT_DB.
@@ -51,6 +50,7 @@ impl<'a> Key<'a> {
             account,
             client: Capabilities(0),
             status: Status(0),
+            warnings: 0,
             values: nothing,
             fingerprint: 0,
             command: 0,
@@ -65,6 +65,7 @@ impl<'a> Key<'a> {
             ^ self.account.rotate_left(17)
             ^ u64::from(self.client.0).rotate_left(40)
             ^ u64::from(self.status.0) << 8
+            ^ u64::from(self.warnings) << 24
             ^ u64::from(self.command);
         xxhash_rust::xxh3::xxh3_64_with_seed(self.text, seed)
     }
@@ -78,9 +79,11 @@ impl<'a> Key<'a> {
             command: self.command,
             text: self.text.into(),
             status_before: self.status,
+            warnings_before: self.warnings,
             before: self.values.clone(),
             reply: Box::default(),
             status: self.status,
+            warnings: self.warnings,
             after: self.values.clone(),
             after_fingerprint: self.fingerprint,
         }
@@ -95,9 +98,11 @@ pub struct Recording {
     command: u8,
     text: Box<[u8]>,
     status_before: Status,
+    warnings_before: u16,
     before: Values,
     reply: Box<[u8]>,
     status: Status,
+    warnings: u16,
     after: Values,
     after_fingerprint: u64,
 }
@@ -111,6 +116,7 @@ impl Recording {
             && self.command == key.command
             && *self.text == *key.text
             && self.status_before == key.status
+            && self.warnings_before == key.warnings
             && self.before == *key.values
     }
 
@@ -158,10 +164,12 @@ impl Session {
         text: &'a [u8],
     ) -> Option<Key<'a>> {
         let may = !self.cut && !self.holds.is_hard() && self.unplayed.len() < limits::UNPLAYED_MAX;
+        let warnings = if command == INIT_DB { self.warnings? } else { 0 };
         may.then_some(Key {
             account,
             client,
-            status: lasting(self.status),
+            status: self.status,
+            warnings,
             values: &self.values,
             fingerprint: self.fingerprint,
             command,
@@ -172,10 +180,11 @@ impl Session {
     /// The client gets this recording's bytes: the session is what it was after them.
     pub fn replay(&mut self, recording: &Arc<Recording>) {
         self.status = recording.status;
+        self.warnings = Some(recording.warnings);
         if recording.after_fingerprint != self.fingerprint || recording.after != self.values {
             self.values.clone_from(&recording.after);
             self.values_changed();
-        } else if recording.status_before != lasting(recording.status) {
+        } else if recording.status_before != recording.status {
             self.values_changed();
         }
         // Said twice in a row it leaves what it left the first time.
@@ -197,11 +206,14 @@ impl Session {
             && summary.results == 1
             && summary.affected == 0
             && summary.insert_id == 0;
-        if !plain || self.holds.is_hard() || self.cut {
+        // On a connection that had others' warnings it told those.
+        let own = draft.command != INIT_DB || summary.warnings == draft.warnings_before;
+        if !plain || !own || self.holds.is_hard() || self.cut {
             return None;
         }
         draft.reply = reply.into();
         draft.status = self.status;
+        draft.warnings = summary.warnings;
         draft.after.clone_from(&self.values);
         draft.after_fingerprint = self.fingerprint;
         Some(draft).filter(Recording::is_small)
@@ -224,9 +236,23 @@ impl Session {
     /// What was owed has run there: what it left may be asked for again.
     pub fn pay(&mut self, said: Said<'_>, role: Role) {
         let asks = matches!(said, Said::Statement(it, _) if it.effects.has(Effects::DIAGNOSTICS));
-        if asks && role == Role::Primary {
+        let warned = self.unplayed.iter().any(|recording| recording.warnings > 0);
+        if (asks || warned) && role == Role::Primary {
             self.holds.add(Hold::Diagnostics);
         }
+        self.last = Some(role);
+    }
+
+    /// How many warnings there are now, as far as the answer tells.
+    pub(super) fn note_warnings(&mut self, said: Said<'_>, summary: &Summary) {
+        self.warnings = match said {
+            Said::Command(Command::InitDb(_)) => self.warnings,
+            Said::Statement(it, _) if !it.effects.has(Effects::DIAGNOSTICS) => {
+                let well = matches!(summary.end, Some(End::Ok | End::Rows));
+                well.then_some(summary.warnings)
+            }
+            _ => None,
+        };
     }
 
     /// Whether a command may make untrue what was answered before: a prepared statement whose text
@@ -249,10 +275,6 @@ impl Session {
             self.unplayed.clear();
         }
     }
-}
-
-fn lasting(status: Status) -> Status {
-    Status(status.0 & LASTING)
 }
 
 #[cfg(test)]
