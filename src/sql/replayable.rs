@@ -80,7 +80,7 @@ fn asks_for_variables(tokens: Lexemes<'_, '_>) -> bool {
             at += 2;
         }
         let named = |name: &&str| tokens.text(at).eq_ignore_ascii_case(name.as_bytes());
-        if tokens.kind(at) != Kind::Word || !VARIABLES.iter().any(|name| named(&name)) {
+        if tokens.kind(at) != Kind::Word || !VARIABLES.iter().any(named) {
             return false;
         }
         at += 1;

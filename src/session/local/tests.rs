@@ -1,3 +1,5 @@
+//! Answers from memory: what is kept, whom it answers, and when it is run after all.
+
 use std::sync::Arc;
 
 use crate::cluster::Role;
@@ -5,7 +7,7 @@ use crate::freshness::Freshness;
 use crate::session::Session;
 use crate::session::hold::Hold;
 use crate::session::local::{Key, Recording};
-use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Verdict};
+use crate::session::observe::{Ending, Outcome, Replied, Said, Sent};
 use crate::session::plan::{Plan, Policy};
 use crate::session::variable::Values;
 use crate::sql::{Classifier, LocalCache, Mode, REPLAYABLE_VARIABLES, Statement};
@@ -43,7 +45,7 @@ fn say(session: &mut Session, text: &str, summary: &Summary) -> Option<Recording
     session.record(draft, summary, b"its answer")
 }
 
-fn run(session: &mut Session, text: &str, summary: &Summary) -> Verdict {
+fn run(session: &mut Session, text: &str, summary: &Summary) {
     let statement = facts(text);
     let freshness = Freshness::new(std::time::Instant::now());
     let Plan::Forward(forward) = session.plan(&statement, POLICY, &freshness) else { panic!() };
@@ -55,9 +57,8 @@ fn run(session: &mut Session, text: &str, summary: &Summary) -> Verdict {
         summary,
     };
     let said = Said::Statement(&statement, text.as_bytes());
-    let (verdict, _) = session.observe(&forward, said, &outcome);
+    let _told = session.observe(&forward, said, &outcome);
     session.settle(said);
-    verdict
 }
 
 fn fresh() -> Session {
