@@ -16,10 +16,12 @@ mod servers {
     pub(crate) mod balancer;
     pub(crate) mod client;
     pub(crate) mod general_log;
+    pub(crate) mod haproxy;
     pub(crate) mod proxy;
     pub(crate) mod stack;
 
     mod bad_input;
+    mod doors;
     mod drivers;
     mod faults;
     mod freshness;
@@ -29,4 +31,6 @@ mod servers {
     mod preamble;
     mod routing;
     mod sessions;
+    mod shapes;
+    mod views;
 }

@@ -10,21 +10,26 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
 
-use super::Mistake;
 use super::raw::{self, Raw};
 use super::rules::{
     Account, Auth, Backend, BackendTls, Certificate, Consistency, Console, Drain, Log, LogFormat,
     Password, Pool, Rules, Tls,
 };
+use super::{Mistake, Sources};
 use crate::control::Mode;
 use crate::limits;
+use crate::link::AddressRange;
 
+/// What an address of a Unix socket has room for.
+const UNIX_PATH_BYTES_MAX: usize = 107;
 /// MySQL's own port, for servers that are named without one.
 const PORT: u16 = 3306;
 
 /// Checks everything. `None` goes with at least one mistake.
 pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let listen = listener(raw, "listen", mistakes);
+    let unix = unix(raw, mistakes);
+    let proxy_protocol_from = networks(raw, "proxy_protocol_from", mistakes);
     let primary = primary(raw, mistakes);
     let replicas = replicas(raw, mistakes);
     let mode = raw.word("mode", mistakes).and_then(|word| Mode::parse(&word));
@@ -44,8 +49,9 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let drain = drain(raw, mistakes);
     let log = log(raw, mistakes);
     Some(Rules {
-        epoch: 0,
         listen: listen?,
+        unix,
+        proxy_protocol_from,
         primary: primary?,
         replicas,
         mode: mode?,
@@ -64,6 +70,8 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
         drain: drain?,
         log: log?,
         settings: raw.settings(),
+        sources: Sources::default(),
+        files: raw.files(),
     })
 }
 
@@ -74,6 +82,39 @@ fn listener(raw: &Raw, name: &str, mistakes: &mut Vec<Mistake>) -> Option<Socket
         mistakes.push(raw.mistake(name, "must be an IP address and a port, such as 0.0.0.0:3306"));
     }
     parsed
+}
+
+fn unix(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<PathBuf> {
+    raw.origin("unix")?;
+    let path = PathBuf::from(raw.text("unix", mistakes)?);
+    if !path.is_absolute() || path.as_os_str().len() > UNIX_PATH_BYTES_MAX {
+        let expected = format!(
+            "must be a path from the root, of {UNIX_PATH_BYTES_MAX} bytes at most, such as \
+             /run/forebay/mysql.sock"
+        );
+        mistakes.push(raw.mistake("unix", expected));
+    }
+    Some(path)
+}
+
+fn networks(raw: &Raw, name: &str, mistakes: &mut Vec<Mistake>) -> Vec<AddressRange> {
+    let texts = raw.list(name, mistakes);
+    if texts.len() > limits::PROXY_NETWORKS_MAX {
+        let most = limits::PROXY_NETWORKS_MAX;
+        mistakes.push(raw.mistake(name, format!("must not name more than {most} networks")));
+    }
+    let mut ranges = Vec::new();
+    for text in texts {
+        match text.parse() {
+            Ok(range) => ranges.push(range),
+            Err(_) => {
+                let expected = "must be a network, such as 10.0.0.0/8 or fd00::/8, without bits \
+                                behind its prefix";
+                mistakes.push(raw.mistake(name, format!("{text:?} {expected}")));
+            }
+        }
+    }
+    ranges
 }
 
 fn admin(raw: &Raw, name: &str, example: &str, mistakes: &mut Vec<Mistake>) -> Option<SocketAddr> {

@@ -38,6 +38,11 @@ pub struct Statement {
     pub is_replayable: bool,
     /// It may make untrue what was answered before: rights, schemas, the server's own settings.
     pub is_voiding: bool,
+    /// What is wrong with a name in it. A text alone never tells: `session` fills it in.
+    pub unfit: Option<Unfit>,
+    /// Its client brings new shapes faster than they are worked out: what the tokens show, whole,
+    /// but no proof and no tables.
+    pub is_unparsed: bool,
 }
 
 impl Statement {
@@ -60,6 +65,8 @@ impl Statement {
             is_long: false,
             is_replayable: false,
             is_voiding: false,
+            unfit: None,
+            is_unparsed: false,
         }
     }
 }
@@ -73,6 +80,29 @@ pub enum Proof {
     UnknownRead,
     /// Not a read, or known to need the primary.
     No,
+}
+
+/// Why a name in a statement is read from the primary, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unfit {
+    /// A table whose engine does not give replicas its rows, or loses them with a restart.
+    Engine,
+    /// Not looked up yet, or not since it was changed: it may be any of these.
+    Unlisted,
+    /// A view that is not proved to be a plain read of fit tables.
+    View,
+}
+
+impl Unfit {
+    /// In words.
+    #[must_use]
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::Engine => "a table of an engine whose rows replicas may lack",
+            Self::Unlisted => "a name that was not looked up since it may have changed",
+            Self::View => "a view that is not proved to be a plain read",
+        }
+    }
 }
 
 /// What a leading `/* forebay: ... */` asks for.
