@@ -9,6 +9,7 @@ pub mod enter;
 pub mod greet;
 pub mod house;
 mod lease;
+mod novelty;
 pub mod read;
 pub mod relay;
 pub mod serve;

@@ -48,6 +48,9 @@ pub const PARSE_DEPTH_MAX: usize = 50;
 pub const DIGEST_CACHE_THREAD_ENTRIES: usize = 4 * 1024;
 /// Shapes that the process remembers.
 pub const DIGEST_CACHE_ENTRIES: usize = 64 * 1024;
+/// New shapes of statements that are worked out for one client in a second; what is above that goes
+/// to the primary unparsed. WordPress has a few hundred in all.
+pub const SHAPES_PER_CLIENT_PER_SECOND: u32 = 500;
 /// Shapes that a replica refused as writes; once full, no new shape is trusted.
 pub const SHAPES_DISTRUSTED_MAX: usize = 1024;
 
@@ -77,6 +80,13 @@ pub const WRITES_PENDING_MAX: usize = 16 * 1024;
 pub const POSITION_BYTES_MAX: usize = 1024 * 1024;
 /// Parts of the position that all applied writes are merged into; past that its gaps are closed.
 pub const POSITION_PARTS_KEPT_MAX: usize = 64;
+/// Views, and tables of engines that are read from the primary, that one account may see; with
+/// more, all its reads are the primary's.
+pub const CATALOG_NAMES_MAX: usize = 10_000;
+/// Names that DDL changed and that no account has looked at since; past that, every name counts.
+pub const CATALOG_CHANGES_MAX: usize = 4 * 1024;
+/// Views over views that are followed.
+pub const VIEW_DEPTH_MAX: usize = 16;
 /// Accounts whose passwords were learned.
 pub const ACCOUNTS_MAX: usize = 4 * 1024;
 /// Passwords that are valid for one name at once.
@@ -119,6 +129,7 @@ const _: () = {
     assert!(SLAB_BYTES <= SLAB_KEPT_BYTES_MAX);
     assert!(SLAB_KEPT_BYTES_MAX <= READ_AHEAD_BYTES_MAX);
     assert!(DIGEST_CACHE_THREAD_ENTRIES <= DIGEST_CACHE_ENTRIES);
+    assert!(VIEW_DEPTH_MAX < TABLES_MAX);
     assert!(PROOFS_AT_ONCE <= ACCOUNTS_MAX);
     assert!(PROOFS_KEPT_FOR_KNOWN < PROOFS_AT_ONCE);
     assert!(DEMAND_WAIT_MS_MAX < ADMIN_REQUEST_MS_MAX);

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod hold;
+pub mod name;
 pub mod observe;
 pub mod plan;
 pub mod prepared;

@@ -30,4 +30,6 @@ mod servers {
     mod pool;
     mod routing;
     mod sessions;
+    mod shapes;
+    mod views;
 }

@@ -59,6 +59,12 @@ pub fn explain(classifier: &Classifier, sql: &str, mode: Mode) -> String {
             "\nInside a transaction, while the session holds a connection, or while no replica\n\
              has applied what it must have seen, it goes to the primary all the same.\n",
         );
+        if facts.iter().any(|(name, value)| *name == "reads" && value != "none") {
+            text.push_str(
+                "So it does if one of these names is a view that is more than a plain read, or a\n\
+                 table of an engine such as MEMORY: the servers know, and this text does not say.\n",
+            );
+        }
     }
     text
 }

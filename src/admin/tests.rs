@@ -185,6 +185,7 @@ fn a_statement_is_explained() {
         }
     }
     check("SELECT 1 FROM wp_posts", &["goes to     replica", "plain read", "reads       wp_posts"]);
+    check("SELECT 1 FROM wp_posts", &["if one of these names is a view"]);
     check(
         "UPDATE s.t SET a = 1",
         &["goes to     primary", "verb        update", "writes      s.t"],

@@ -12,6 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::backend::catalog::{self, Catalogs};
 use crate::backend::dial::DialError;
 use crate::backend::dialer::{Dialer, OpenError, Ways};
 use crate::backend::pool::{Ask, Lease, LeaseError, Place, Pool};
@@ -54,6 +55,8 @@ pub struct FleetPolicy {
 pub struct Fleet {
     /// What reads must have seen.
     pub freshness: Freshness,
+    /// What names are views, or tables that replicas lack rows of.
+    pub catalogs: Catalogs,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// What the operator said.
@@ -101,6 +104,7 @@ impl Fleet {
             metrics,
             started: AtomicBool::new(false),
             freshness: Freshness::new(now()),
+            catalogs: Catalogs::default(),
             snapshot: ArcSwap::default(),
             pools: ArcSwap::default(),
             account: ArcSwapOption::empty(),
@@ -345,7 +349,10 @@ impl Fleet {
                 lease.renew(&credentials, false, deadline).await.map_err(told)?;
             }
             match self.learn_baseline(&mut lease).await {
-                Ok(()) => lease.give_back(0),
+                Ok(()) => {
+                    let known = self.catalogs.of(account, &credentials);
+                    catalog::greet(self, lease, &known).await;
+                }
                 // Without the values a session's own would be guessed: wait for them.
                 Err(error) if is_lost(&error) && tries < LOSSES_MAX => {
                     tries += 1;
@@ -396,7 +403,8 @@ impl Fleet {
         }
     }
 
-    async fn lease_primary(
+    /// A connection to the primary for a question of our own.
+    pub(super) async fn lease_primary(
         &self,
         credentials: &Arc<Credentials>,
         account: u64,

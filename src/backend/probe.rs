@@ -12,6 +12,7 @@ use tokio::select;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::backend::catalog;
 use crate::backend::connection::Connection;
 use crate::backend::dialer::{Dialer, OpenError};
 use crate::backend::fleet::Fleet;
@@ -39,6 +40,7 @@ const LOOKS: usize = 8;
 pub async fn watch(fleet: Arc<Fleet>) {
     let mut tasks = JoinSet::new();
     tasks.spawn(discover(Arc::clone(&fleet)));
+    tasks.spawn(catalog::keep(Arc::clone(&fleet)));
     let mut watched = HashSet::new();
     loop {
         for server in &fleet.snapshot().servers {

@@ -163,6 +163,7 @@ impl Conversation {
         self.unread = changed.unread;
         self.credentials = changed.credentials;
         self.account = self.house.fleet.account_of(&self.credentials);
+        self.names = self.house.fleet.catalogs.of(self.account, &self.credentials);
         let mut out = changed.unsent;
         if let Err(refused) = self.house.fleet.acquaint(&self.credentials).await {
             refused.write(&mut out, changed.sequence);

@@ -230,6 +230,7 @@ impl Session {
             Asked::Lock(name) => Ok(self.lock(name, client)),
             Asked::Unlock(name) => Ok(self.unlock(&name)),
             Asked::Values(expressions) => self.values(&expressions),
+            Asked::Names => Ok(Answer::Rows(vec!["schema", "name", "what"], Vec::new())),
             Asked::Use(name) => Ok(self.use_database(name)),
             Asked::Collations => {
                 let row = |(id, charset, collation): (u8, &str, &str)| {
