@@ -200,4 +200,5 @@ fn a_statement_is_explained() {
     check("/* forebay: replica */ SELECT", &["goes to     replica", "not proved"]);
     check("/* forebay: replica */ DELETE FROM t", &["goes to     primary"]);
     check("", &["goes to     primary"]);
+    check("KILL 7", &["goes to     nowhere", "it is refused"]);
 }
