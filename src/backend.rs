@@ -12,3 +12,4 @@ pub mod probe;
 pub mod query;
 pub mod resolve;
 pub mod setup;
+pub mod statements;

@@ -12,4 +12,5 @@ pub mod read;
 pub mod relay;
 pub mod serve;
 pub mod slab;
+mod statement;
 mod tally;

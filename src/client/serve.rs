@@ -18,6 +18,7 @@ use crate::client::lease::{Leases, insert_id_of};
 use crate::client::read::Inbound;
 use crate::client::relay::{Buffers, Exchange, Message, Moved, write_out};
 use crate::client::slab;
+use crate::client::statement::Call;
 use crate::client::tally::target_of;
 use crate::cluster::Role;
 use crate::control::Phase;
@@ -55,6 +56,8 @@ pub struct Conversation {
     pub(super) leases: Leases,
     pub(super) peer: Arc<Peer>,
     pub(super) walker: Walker,
+    /// The prepared statement that the command under way speaks of.
+    pub(super) call: Option<Box<Call>>,
     sampler: Sampler,
     /// The number of the answer's first packet: 1, or more after a command of several chunks.
     pub(super) begins: u8,
@@ -93,6 +96,7 @@ impl Conversation {
             leases: Leases::default(),
             peer,
             walker: Walker::new(Expect::Simple, nothing),
+            call: None,
             begins: 1,
             in_flight: false,
         }
@@ -134,11 +138,12 @@ impl Conversation {
                 let plan = self.session.plan(&statement, policy, &self.house.fleet.freshness);
                 self.carry_out(plan, Said::Statement(&statement, text), message).await
             }
-            Command::Prepare(text) => {
-                let statement = self.understand(text, message.rest.is_some());
-                let plan = self.session.plan_command(&command, false);
-                self.carry_out(plan, Said::Prepare(&statement), message).await
-            }
+            Command::Prepare(_)
+            | Command::Execute { .. }
+            | Command::LongData { .. }
+            | Command::Fetch { .. }
+            | Command::ResetStatement(_)
+            | Command::CloseStatement(_) => Box::pin(self.answer_prepared(&command, message)).await,
             Command::ChangeUser(body) => {
                 if message.rest.is_some() {
                     self.refuse(Refusal::Malformed).await?;
@@ -153,7 +158,7 @@ impl Conversation {
         }
     }
 
-    fn understand(&self, text: &[u8], is_cut: bool) -> Arc<Statement> {
+    pub(super) fn understand(&self, text: &[u8], is_cut: bool) -> Arc<Statement> {
         let mode = self.session.mode();
         let classifier = &self.house.classifier;
         if is_cut {
@@ -163,7 +168,7 @@ impl Conversation {
         slab::with_shapes(|shapes| classifier.classify(shapes, text, mode))
     }
 
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &mut self,
         plan: Plan,
         said: Said<'_>,
@@ -207,8 +212,18 @@ impl Conversation {
 
     pub(super) async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
         self.house.failed(refusal);
+        let (code, state, message) = refusal.told();
+        let told = ErrPacket { code, state: *state, message: message.as_bytes().to_vec() };
+        self.tell(&told).await
+    }
+
+    /// An error for the client, unless the command has no reply.
+    async fn tell(&mut self, error: &ErrPacket) -> io::Result<()> {
+        if self.spoils(Refusal::StateLost) {
+            return Ok(());
+        }
         let mut out = Vec::new();
-        refusal.write(&mut out, self.begins);
+        error.write(&mut out, self.begins);
         write_out(&mut self.client, &out).await
     }
 
@@ -234,9 +249,7 @@ impl Conversation {
                 }
                 Err(LeaseRefused::Servers(refused)) => {
                     self.drain(message).await?;
-                    let mut out = Vec::new();
-                    refused.write(&mut out, self.begins);
-                    return write_out(&mut self.client, &out).await;
+                    return self.tell(&refused).await;
                 }
             }
         }
@@ -255,7 +268,10 @@ impl Conversation {
     ) -> io::Result<bool> {
         let now = || tokio::time::Instant::now().into_std();
         let mut watch = self.sampler.is_due().then(|| Stopwatch::start(now()));
-        let moved = self.run(it, &mut lease, said, message, buffers).await;
+        let mut moved = self.run(it, &mut lease, said, message, buffers).await;
+        if self.is_to_be_prepared_anew(said, &moved, &mut lease, message) {
+            moved = self.run(it, &mut lease, said, message, buffers).await;
+        }
         if let Some(watch) = &mut watch {
             watch.lap(Lap::Backend, now());
             self.house.metrics.timings.observe(target_of(Some(role)), watch);
@@ -265,6 +281,9 @@ impl Conversation {
         }
         if moved.client_lost {
             return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if moved.end == Ending::Answered {
+            self.note_call(&mut lease);
         }
         let outcome = Outcome {
             role,
@@ -303,7 +322,7 @@ impl Conversation {
         buffers: &mut Buffers,
     ) -> Moved {
         buffers.flight.clear();
-        let steps = if it.held {
+        let mut steps = if it.held {
             put_held_steps(&mut buffers.flight, lease, it.needs)
         } else {
             match self.put_steps(it, lease, &mut buffers.flight).await {
@@ -311,6 +330,12 @@ impl Conversation {
                 Err(()) => return Moved::nothing(),
             }
         };
+        if self.call.is_some() {
+            let ready = Box::pin(self.ready(it, lease, &mut steps, message, buffers)).await;
+            if let Some(moved) = ready {
+                return moved;
+            }
+        }
         if lease.stream.is_readable_now() {
             // It said good-bye while nobody listened: nothing was sent, nothing happened.
             return Moved::nothing();
@@ -319,7 +344,13 @@ impl Conversation {
         self.walker.reset(it.expect, shape);
         self.walker.assume_status(self.session.status());
         let is_read = it.kind == Kind::Read;
-        self.in_flight = !is_read;
+        self.in_flight = !is_read && it.expect != Expect::Nothing;
+        let call = self.call.as_deref();
+        if let Some(id) = call.and_then(Call::prepares) {
+            self.walker.present_statement_as(id);
+        }
+        let bytes = call.map_or(message.bytes, Call::bytes);
+        let mut outgoing = Message { bytes, rest: message.rest };
         // A replica that hangs is given up by its probes, and the read is run elsewhere. What the
         // primary was told to do it may still do: there only the connection tells that it is lost.
         let given_up = lease.is_reader.then(|| lease.given_up());
@@ -340,8 +371,9 @@ impl Conversation {
             answers: it.expect != Expect::Nothing,
             begins: &mut self.begins,
         }
-        .run_until(message, &mut moved, given_up)
+        .run_until(&mut outgoing, &mut moved, given_up)
         .await;
+        message.rest = outgoing.rest;
         self.in_flight = false;
         if moved.setup_refused.is_none() {
             let wanted = self.wanted(it, lease);
@@ -350,7 +382,8 @@ impl Conversation {
                 lease.multi_statements = *option == 0;
             }
             lease.own(self.session.id);
-            lease.clean = false;
+            // A statement that was only prepared has left nothing behind.
+            lease.clean &= it.expect == Expect::Prepare;
             let named = matches!(said, Said::Command(Command::InitDb(_)));
             if named || !self.walker.summary().tracked.is_empty() {
                 self.session.note_on(said, self.walker.summary(), &mut lease.values);
@@ -359,7 +392,7 @@ impl Conversation {
         moved
     }
 
-    fn wanted(&self, it: &Forward, lease: &Lease) -> Wanted<'_> {
+    pub(super) fn wanted(&self, it: &Forward, lease: &Lease) -> Wanted<'_> {
         Wanted {
             values: self.session.values(),
             needs: it.needs,
@@ -417,9 +450,7 @@ impl Conversation {
             return Ok(true);
         }
         self.drain(message).await?;
-        let mut out = Vec::new();
-        refused.write(&mut out, self.begins);
-        write_out(&mut self.client, &out).await?;
+        self.tell(&refused).await?;
         Ok(false)
     }
 
@@ -449,6 +480,9 @@ impl Conversation {
             Verdict::Fail(refusal) => {
                 self.lost(lease, it.why);
                 self.house.failed(refusal);
+                if self.spoils(refusal) {
+                    return Ok(false);
+                }
                 let mut told = Vec::new();
                 if replied == Replied::Nothing {
                     refusal.write(&mut told, self.begins);
