@@ -18,6 +18,7 @@ mod servers {
     pub(crate) mod general_log;
     pub(crate) mod proxy;
     pub(crate) mod stack;
+    pub(crate) mod statement;
 
     mod bad_input;
     mod drivers;
@@ -26,6 +27,7 @@ mod servers {
     mod logins;
     mod operations;
     mod pool;
+    mod prepared;
     mod routing;
     mod sessions;
 }

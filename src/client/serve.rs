@@ -212,9 +212,7 @@ impl Conversation {
 
     pub(super) async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
         self.house.failed(refusal);
-        let (code, state, message) = refusal.told();
-        let told = ErrPacket { code, state: *state, message: message.as_bytes().to_vec() };
-        self.tell(&told).await
+        self.tell(&refusal.packet()).await
     }
 
     /// An error for the client, unless the command has no reply.

@@ -29,11 +29,13 @@ use crate::wire::command::Command;
 use crate::wire::err::Err as ErrPacket;
 use crate::wire::frame::Header;
 use crate::wire::prepared::{ExecuteHead, LONG_DATA_HEAD_BYTES, head_bytes_max, put_long_data};
-use crate::wire::reply::{End, Shape};
+use crate::wire::reply::{End, Shape, Summary};
 
 const COM_STMT_PREPARE: u8 = 0x16;
-/// Errors by which a server says that it does not know a statement, or not any more.
-const FORGOTTEN: [u16; 2] = [1243, 1615];
+/// A server does not know a statement.
+const UNKNOWN_STATEMENT: u16 = 1243;
+/// A server has tried in vain to prepare a statement again whose tables change.
+const NEEDS_PREPARING: u16 = 1615;
 
 /// The statement that the command under way speaks of.
 #[derive(Debug)]
@@ -337,7 +339,7 @@ impl Conversation {
             return Ok(Some(pin.server_id));
         }
         let Source::Text(blueprint) = &call.source else {
-            return Err(Unready::Answer(refused(Refusal::UnknownStatement)));
+            return Err(Unready::Answer(Refusal::UnknownStatement.packet()));
         };
         let known = if steps.resets { None } else { lease.statements.find(blueprint) };
         let server_id = match known {
@@ -381,7 +383,7 @@ impl Conversation {
         let mut turns = (0, 0);
         let turn = |to, from, flight: &mut Vec<u8>| {
             let turned = put_turn(flight, to, from, baseline.as_deref());
-            turned.ok_or_else(|| Unready::Answer(refused(Refusal::NeedsPreparing)))
+            turned.ok_or_else(|| Unready::Answer(Refusal::NeedsPreparing.packet()))
         };
         // A text without a database names none, so it means the same in any.
         let mut there = then.clone();
@@ -409,7 +411,7 @@ impl Conversation {
         }
         if found != params {
             lease.statements.doom(server_id);
-            return Err(Unready::Answer(refused(Refusal::NeedsPreparing)));
+            return Err(Unready::Answer(Refusal::NeedsPreparing.packet()));
         }
         lease.statements.put(blueprint, server_id);
         Ok(server_id)
@@ -430,7 +432,7 @@ impl Conversation {
         };
         let Some((_, known)) = self.session.prepared().find(call.id, self.session.mode().flavour)
         else {
-            return Err(Unready::Answer(refused(Refusal::UnknownStatement)));
+            return Err(Unready::Answer(Refusal::UnknownStatement.packet()));
         };
         if matches!(call.spoken, Spoken::Execute { .. } | Spoken::LongData) {
             for (param, data) in &known.long_data {
@@ -450,7 +452,7 @@ impl Conversation {
             Source::Long(_) => false,
         };
         let written = put_execute(&mut call.bytes, message.bytes, server_id, &known.types, is_told);
-        written.map_err(|refusal| Unready::Answer(refused(refusal)))
+        written.map_err(|refusal| Unready::Answer(refusal.packet()))
     }
 
     /// The statement cannot be had on this connection: as if the server had said so to the command.
@@ -487,26 +489,20 @@ impl Conversation {
         message: &Message<'_>,
     ) -> bool {
         let Some(call) = self.call.as_deref_mut() else { return false };
-        let summary = self.walker.summary();
-        let Some(End::Err { code, .. }) = &summary.end else { return false };
-        let nothing_done = moved.end == Ending::Answered
-            && moved.replied == Replied::Nothing
-            && summary.first_packet_err
-            && FORGOTTEN.contains(code);
-        // What a procedure answers may be about a statement of its own, after it did something.
-        let is_plain =
-            matches!(said, Said::Statement(it, _) if !it.effects.has(Effects::CALLS_UNKNOWN));
+        let found = self.session.prepared().find(call.id, self.session.mode().flavour);
+        let is_pinned = found.is_none_or(|(_, known)| known.pin.is_some());
         let is_whole = Header::parse(message.bytes).is_some_and(|header| {
             message.bytes.len() == header.len.saturating_add(limits::PACKET_HEADER_BYTES)
         });
-        let found = self.session.prepared().find(call.id, self.session.mode().flavour);
-        let is_pinned = found.is_none_or(|(_, known)| known.pin.is_some());
-        if !nothing_done || !is_plain || !is_whole || is_pinned || call.is_second {
-            return false;
-        }
+        let nothing_done = moved.end == Ending::Answered
+            && moved.replied == Replied::Nothing
+            && has_forgotten(said, self.walker.summary());
         let (Source::Text(blueprint), Some(server_id)) = (&call.source, call.server_id) else {
             return false;
         };
+        if !nothing_done || !is_whole || is_pinned || call.is_second {
+            return false;
+        }
         lease.statements.take(blueprint);
         lease.statements.doom(server_id);
         call.is_second = true;
@@ -542,6 +538,24 @@ impl Conversation {
             (Fate::Closed, _) => lease.statements.doom(server_id),
             (Fate::Shared | Fate::Kept | Fate::Gone, _) => {}
         }
+    }
+}
+
+/// Whether a server says that it does not know the statement, or not as it is, and did nothing.
+fn has_forgotten(said: Said<'_>, summary: &Summary) -> bool {
+    let Some(End::Err { code, message, .. }) = &summary.end else { return false };
+    match *code {
+        // A procedure says it too, of a statement of its own, after it did something: "(name)
+        // given to EXECUTE". A server names a function of its own there: mysqld_stmt_execute,
+        // mysql_stmt_precheck.
+        UNKNOWN_STATEMENT => {
+            let end = message.rsplit(|byte| *byte == b')').next().unwrap_or_default();
+            memchr::memmem::find(end, b"_stmt_").is_some()
+        }
+        NEEDS_PREPARING => {
+            matches!(said, Said::Statement(it, _) if !it.effects.has(Effects::CALLS_UNKNOWN))
+        }
+        _ => false,
     }
 }
 
@@ -623,9 +637,4 @@ fn put_execute(
     ExecuteHead { types, ..head }.write(out, server_id);
     out.extend_from_slice(values);
     Ok(())
-}
-
-fn refused(refusal: Refusal) -> ErrPacket {
-    let (code, state, message) = refusal.told();
-    ErrPacket { code, state: *state, message: message.as_bytes().to_vec() }
 }

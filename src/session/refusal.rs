@@ -175,10 +175,16 @@ impl Refusal {
         !matches!(self, Self::OutcomeUnknown | Self::ServerMalformed | Self::Bug)
     }
 
+    /// The ERR packet.
+    #[must_use]
+    pub fn packet(self) -> Err {
+        let (code, state, message) = self.told();
+        Err { code, state: *state, message: message.as_bytes().to_vec() }
+    }
+
     /// Appends the ERR packet; gives the next sequence number.
     pub fn write(self, out: &mut Vec<u8>, sequence: u8) -> u8 {
-        let (code, state, message) = self.told();
-        Err { code, state: *state, message: message.as_bytes().to_vec() }.write(out, sequence)
+        self.packet().write(out, sequence)
     }
 }
 
