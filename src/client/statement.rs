@@ -20,7 +20,7 @@ use crate::link::Stream;
 use crate::session::execute::{Fate, Spoken, Ties};
 use crate::session::observe::{Ending, Replied, Said, Sent};
 use crate::session::plan::{Forward, Plan};
-use crate::session::prepared::{Blueprint, Source};
+use crate::session::prepared::Source;
 use crate::session::refusal::Refusal;
 use crate::sql::{Effects, Statement};
 use crate::wire::Malformed;
@@ -338,15 +338,15 @@ impl Conversation {
         if let Some(pin) = found.and_then(|(_, known)| known.pin) {
             return Ok(Some(pin.server_id));
         }
-        let Source::Text(blueprint) = &call.source else {
-            return Err(Unready::Answer(Refusal::UnknownStatement.packet()));
+        let known = match &call.source {
+            Source::Text(blueprint) if !steps.resets => lease.statements.find(blueprint),
+            _ => None,
         };
-        let known = if steps.resets { None } else { lease.statements.find(blueprint) };
         let server_id = match known {
             Some(server_id) => server_id,
-            None => self.prepare_on(lease, it, steps, blueprint, call.params, flight).await?,
+            None => self.prepare_on(call, it, lease, steps, flight).await?,
         };
-        if call.is_private() {
+        if let (true, Source::Text(blueprint)) = (call.is_private(), &call.source) {
             lease.statements.take(blueprint);
         }
         Ok(Some(server_id))
@@ -366,13 +366,15 @@ impl Conversation {
     /// Brings the connection to the session's state and prepares a text there.
     async fn prepare_on(
         &mut self,
-        lease: &mut Lease,
+        call: &Call,
         it: &Forward,
+        lease: &mut Lease,
         steps: &mut Steps,
-        blueprint: &Arc<Blueprint>,
-        params: u16,
         flight: &mut Vec<u8>,
     ) -> Result<u32, Unready> {
+        let Source::Text(blueprint) = &call.source else {
+            return Err(Unready::Answer(Refusal::UnknownStatement.packet()));
+        };
         if lease.stream.is_readable_now() {
             return Err(Unready::Lost);
         }
@@ -409,7 +411,7 @@ impl Conversation {
             lease.statements.doom(server_id);
             return Err(Unready::Answer(refused));
         }
-        if found != params {
+        if found != call.params {
             lease.statements.doom(server_id);
             return Err(Unready::Answer(Refusal::NeedsPreparing.packet()));
         }

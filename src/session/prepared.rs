@@ -109,11 +109,13 @@ impl Known {
         Self { source, params, types, long_data, spoiled: None, pin: None }
     }
 
+    /// What it costs, the types of its parameters too.
     fn text_bytes(&self) -> usize {
-        match &self.source {
+        let text = match &self.source {
             Source::Text(blueprint) => blueprint.text.len(),
             Source::Long(_) => 0,
-        }
+        };
+        text.saturating_add(usize::from(self.params).saturating_mul(2))
     }
 
     fn long_bytes(&self) -> usize {

@@ -150,7 +150,7 @@ mod tests {
             let mut bytes = |len: usize| (0..len).map(|_| next() as u8).collect::<Vec<u8>>();
             let (nulls, types) = (bytes(null_bytes(params)), bytes(type_bytes(params)));
             let values = bytes(9);
-            let told = (params % 3 == 0 && params > 0).then_some(&types[..]);
+            let told = (params.is_multiple_of(3) && params > 0).then_some(&types[..]);
             let original = body(0, &nulls, told, &values);
             let (head, rest) = ExecuteHead::parse(&original, params).unwrap();
             assert_eq!((head.nulls, head.types, rest), (&nulls[..], told, &values[..]));

@@ -81,7 +81,8 @@ impl Walker {
         self.summary.params = cursor.u16()?;
         cursor.u8()?;
         self.summary.warnings = if cursor.remaining() > 0 { cursor.u16()? } else { 0 };
-        match (self.statement_id, payload.split_at_checked(1 + size_of::<u32>())) {
+        // The OK's byte and the server's number.
+        match (self.statement_id, payload.split_at_checked(5)) {
             (Some(id), Some((_, rest))) => self.build(out, |out| {
                 out.push(0);
                 put_u32(out, id);
