@@ -53,6 +53,12 @@ fn at_replicas(proxy: &Proxy) -> f64 {
     proxy.metric("forebay_route_total", &["target=\"replica\""])
 }
 
+/// Leaves the only connection to the primary so that it is reset: nothing is prepared there then.
+fn forget_all(client: &mut Client) {
+    client.run("INSERT INTO note (n) VALUES (-1)");
+    client.simple(31, &[]).expect("COM_RESET_CONNECTION");
+}
+
 /// Whether its next statement is bound to the connection that it has.
 fn is_held(proxy: &Proxy, client: &mut Client) -> bool {
     let held = ["reason=\"held\""];
@@ -129,22 +135,21 @@ fn two_hundred_sessions_on_four_connections(flavour: Flavour) {
 fn parameters_on_a_connection_that_never_heard_of_them(flavour: Flavour) {
     let stack = Stack::shared(flavour);
     let tenant = with_table(&stack, "ps_types");
-    let proxy = few(&stack, 2);
+    let proxy = few(&stack, 1);
     let mut one = proxy.client(&tenant);
     let mut other = proxy.client(&tenant);
-    let echo = prepare(&mut one, "SELECT CONCAT(?, '-', ?) FROM note WHERE n = 10").unwrap();
+    let echo = "/* forebay: primary */ SELECT CONCAT(?, '-', ?) FROM note WHERE n = 10";
+    let echo = prepare(&mut one, echo).unwrap();
     assert_eq!(execute(&mut one, &echo, &[Number(1), Text("a")]).unwrap().text(), "1-a");
     for round in 0..20_i64 {
-        // The connection that heard the types is with another session now.
-        other.run("BEGIN");
+        forget_all(&mut other);
         let again = execute_again(&mut one, &echo, &[Number(round), Text("b")]).unwrap();
         assert_eq!(again.text(), format!("{round}-b"));
-        other.run("COMMIT");
         // Other types from now on, and again not told twice.
         let text = format!("x{round}");
         let changed = execute(&mut one, &echo, &[Text(&text), Number(round)]).unwrap();
         assert_eq!(changed.text(), format!("{text}-{round}"));
-        one.run("UPDATE note SET n = 20 WHERE n = 20");
+        forget_all(&mut other);
         let again = execute_again(&mut one, &echo, &[Text("c"), Number(3)]).unwrap();
         assert_eq!(again.text(), "c-3");
         execute(&mut one, &echo, &[Number(1), Text("a")]).unwrap();
@@ -265,7 +270,7 @@ fn lost_servers_lose_no_statement(flavour: Flavour) {
 fn tables_that_change(flavour: Flavour) {
     let stack = Stack::shared(flavour);
     let tenant = with_table(&stack, "ps_alter");
-    let proxy = few(&stack, 2);
+    let proxy = few(&stack, 1);
     let mut client = proxy.client(&tenant);
     let read = prepare(&mut client, "SELECT * FROM note WHERE n = ?").unwrap();
     assert_eq!(execute(&mut client, &read, &[Number(10)]).unwrap().text(), "1 10 ten");
@@ -281,9 +286,18 @@ fn tables_that_change(flavour: Flavour) {
             assert_eq!(rows.text(), expected, "{change}");
         }
     }
+    // What cannot be prepared any more is an error of this EXECUTE, and its transaction goes on.
+    let write = prepare(&mut client, "UPDATE note SET n = n + ?").unwrap();
+    another.run("CREATE TABLE other (n INT)");
     another.run("DROP TABLE note");
+    another.run("INSERT INTO other VALUES (1)");
+    another.simple(31, &[]).expect("COM_RESET_CONNECTION");
+    client.run("BEGIN");
+    client.run("INSERT INTO other VALUES (2)");
+    assert_eq!(execute(&mut client, &write, &[Number(10)]).unwrap_err().0, 1146);
     assert_eq!(execute_again(&mut client, &read, &[Number(10)]).unwrap_err().0, 1146);
-    assert_eq!(client.cell("SELECT 1"), "1");
+    client.run("COMMIT");
+    assert_eq!(client.cell("SELECT SUM(n) FROM other"), "3");
 }
 
 fn the_longest_unused_is_closed(flavour: Flavour) {
@@ -327,9 +341,7 @@ fn texts_mean_what_they_meant(flavour: Flavour) {
     client.run(&format!("USE {}", there.name));
     client.run("SET SESSION sql_mode = 'ANSI_QUOTES'");
     for round in 0..3 {
-        // A reset forgets what is prepared on the only connection.
-        other.run("SELECT GET_LOCK('ps', 0)");
-        other.simple(31, &[]).expect("COM_RESET_CONNECTION");
+        forget_all(&mut other);
         let expected = if round == 0 { "ten" } else { "here" };
         assert_eq!(execute(&mut client, &read, &[Number(10)]).unwrap().text(), expected);
         assert_eq!(execute(&mut client, &quoted, &[Number(10)]).unwrap().text(), "text");
