@@ -44,12 +44,14 @@ deny:
 	cargo deny --offline check bans licenses sources
 
 # Stable Rust may use the sanitizers' flags when it is told that it is at home. A C compiler's flags
-# from the environment would reach the instrumented build.
+# from the environment would reach the instrumented build. What it finds on its way is kept beside the
+# corpus, which is chosen by hand.
 fuzz:
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 	@set -e; for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
-		echo "fuzz $$target"; \
-		env -u CFLAGS -u CXXFLAGS RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=30 -rss_limit_mb=2048; \
+		echo "fuzz $$target"; mkdir -p fuzz/target/found/$$target; \
+		env -u CFLAGS -u CXXFLAGS RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" \
+			fuzz/target/found/$$target fuzz/corpus/$$target -- -max_total_time=30 -rss_limit_mb=2048; \
 	done
 
 bench: build

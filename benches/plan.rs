@@ -1,12 +1,15 @@
-//! What deciding costs: a proved read, a read that the session has not seen a write of, a write.
+//! What deciding costs: a proved read, a read that the session has not seen a write of, a write;
+//! and before that, telling views from tables.
 //!
 //! Claim: next to nothing beside classifying; no allocation.
 
+use std::collections::{HashMap, HashSet};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use forebay::cluster::catalog::{Catalog, Changes, Draft, Names};
 use forebay::freshness::{Freshness, Touched, Written};
 use forebay::session::Session;
 use forebay::session::plan::{Plan, Policy};
@@ -51,5 +54,31 @@ fn plan(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, plan);
+/// What telling views from tables adds: nothing where there are none, a look into a map where
+/// there are some.
+fn names(criterion: &mut Criterion) {
+    let some: String = "abcdefghijklmnopqrstuvwxyz".into();
+    let mut draft = Draft::new(Mode::default());
+    for letter in some.chars() {
+        draft.add_view("wordpress", &format!("view_{letter}"), "select 1 AS `one`");
+    }
+    let with_views = draft.resolve(&HashSet::new(), 0).unwrap_or_default();
+    assert!(!with_views.is_empty());
+    let without = Catalog::new(HashMap::new(), false, 0);
+    let changes = Changes::default();
+    let mut group = criterion.benchmark_group("names");
+    for (name, catalog) in [("no views", &without), ("26 views", &with_views)] {
+        let statement = classified(READ);
+        let session = session();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let names = Names { look: changes.look(), catalog };
+                session.see(black_box(&statement).clone(), &names)
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, plan, names);
 criterion_main!(benches);

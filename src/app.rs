@@ -1,10 +1,13 @@
 //! Builds everything from the rules, runs it, and takes it down again in order.
 //!
 //! The only place that knows all layers. SIGTERM or SIGINT: not ready, keep accepting for the
-//! drain delay, let clients leave, stop at the deadline. Called by `cli` with checked rules.
+//! drain delay, let clients leave, stop at the deadline. SIGHUP: certificates and passwords are
+//! read again. Called by `cli` with checked rules.
 
 mod build;
+mod entrance;
 mod facts;
+mod reload;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -13,6 +16,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::admin::{self, Desk};
@@ -24,6 +28,7 @@ use crate::config::Rules;
 use crate::control::{Demand, Demands, Phase};
 use crate::limits;
 use build::Built;
+use reload::Reload;
 
 /// Serves clients by the rules until it is told to stop. 0: ended as asked; 1: could not begin.
 #[must_use]
@@ -48,7 +53,12 @@ pub fn run(rules: Rules) -> ExitCode {
 async fn serve(rules: Rules) -> Result<(), String> {
     // Two sockets a client; what the system grants is what there is.
     let _granted = rlimit::increase_nofile_limit(u64::MAX);
-    let listener = bind(rules.listen)?;
+    let mut listeners = vec![bind(rules.listen)?];
+    if let Some(path) = &rules.unix {
+        let bound = Listener::bind_unix(path);
+        let cannot = |error| format!("cannot listen on {}: {error}", path.display());
+        listeners.push(bound.map_err(cannot)?);
+    }
     let admin = match rules.admin_http {
         Some(address) => Some(
             TcpListener::bind(address)
@@ -60,31 +70,37 @@ async fn serve(rules: Rules) -> Result<(), String> {
     #[cfg(feature = "console")]
     let sql = rules.console.as_ref().map(|console| bind(console.address)).transpose()?;
     let built = build::build(&rules).await?;
+    let Built { house, demands, facts, entrance } = built;
     #[cfg(feature = "console")]
-    if let Some((listener, door)) = sql.zip(built.console) {
-        tokio::spawn(admin::console::serve(listener, door, Arc::clone(&built.facts)));
+    if let Some((listener, door)) = sql.zip(entrance.console.clone()) {
+        tokio::spawn(admin::console::serve(listener, door, Arc::clone(&facts)));
     }
-    let Built { house, demands, facts, door, .. } = built;
     let control = house.control.clone();
     if let Some(listener) = admin {
         let desk = Desk { control: control.clone(), facts };
         tokio::spawn(admin::serve(listener, desk));
     }
-    let latch = control.latch("the primary's first answer");
-    tokio::spawn(build::open_door(Arc::clone(&house), door, latch));
+    let reload = Reload::new(&rules, Arc::clone(&entrance));
+    tokio::spawn(entrance.open(control.latch("the primary's first answer")));
     tokio::spawn(probe::watch(Arc::clone(&house.fleet)));
     let permits = Arc::new(Semaphore::new(limits::CLIENTS_MAX));
     let (close, closed) = watch::channel(false);
-    let guests = Arc::clone(&house);
-    let accepting =
-        tokio::spawn(accept::accept(listener, Arc::clone(&permits), closed, move |arrival| {
-            drop(tokio::spawn(enter(arrival, Arc::clone(&guests))))
-        }));
-    tracing::info!(listen = %rules.listen, primary = %rules.primary, "serving");
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        let guests = Arc::clone(&house);
+        accepting.spawn(accept::accept(
+            listener,
+            Arc::clone(&permits),
+            closed.clone(),
+            move |arrival| drop(tokio::spawn(enter(arrival, Arc::clone(&guests)))),
+        ));
+    }
+    let unix = rules.unix.as_ref().map(|path| tracing::field::display(path.display()));
+    tracing::info!(listen = %rules.listen, unix, primary = %rules.primary, "serving");
     control.enter(Phase::Serving);
-    obey(&house, demands).await?;
+    obey(&house, demands, reload).await?;
     leave(&rules, &house, &permits, close).await;
-    drop(accepting.await);
+    accepting.join_all().await;
     Ok(())
 }
 
@@ -93,7 +109,7 @@ fn bind(address: SocketAddr) -> Result<Listener, String> {
 }
 
 /// Does what signals and the admin port ask for, until one asks to leave.
-async fn obey(house: &House, mut demands: Demands) -> Result<(), String> {
+async fn obey(house: &House, mut demands: Demands, mut reload: Reload) -> Result<(), String> {
     let watching = |kind| signal(kind).map_err(|error| format!("cannot watch signals: {error}"));
     let mut terminate = watching(SignalKind::terminate())?;
     let mut interrupt = watching(SignalKind::interrupt())?;
@@ -105,7 +121,11 @@ async fn obey(house: &House, mut demands: Demands) -> Result<(), String> {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => {
-                tracing::warn!("the configuration is read at the start only; restart to change it");
+                let _told_in_the_log = reload.reload().await;
+                continue;
+            }
+            () = reload.tick() => {
+                reload.follow().await;
                 continue;
             }
             asked = demands.next() => asked,
@@ -121,9 +141,7 @@ async fn obey(house: &House, mut demands: Demands) -> Result<(), String> {
                 tracing::info!(mode = mode.name(), "mode changed");
                 asked.answer(Ok(format!("mode is {}", mode.name())));
             }
-            Demand::Reload => {
-                asked.answer(Err("live reload is not there yet; restart to change it".into()));
-            }
+            Demand::Reload => asked.answer(reload.reload().await),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Everything between "that server" and a connection that may be used is here; which server it
 //! is to be is `cluster`'s choice.
 
+pub mod catalog;
 pub mod connection;
 pub mod dial;
 pub mod dialer;

@@ -56,6 +56,9 @@ struct Settings {
     /// Where MySQL clients connect.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// A Unix socket where they connect too.
+    #[arg(long, value_name = "PATH")]
+    unix: Option<String>,
     /// The server that takes writes.
     #[arg(long, value_name = "HOST:PORT")]
     primary: Option<String>,
@@ -103,6 +106,7 @@ impl Settings {
     fn sources(self, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Sources {
         let flags = [
             ("--listen", "listen", self.listen),
+            ("--unix", "unix", self.unix),
             ("--primary", "primary", self.primary),
             ("--replicas", "replicas", self.replicas),
             ("--admin-http", "admin.http", self.admin_http),

@@ -4,10 +4,12 @@
 //! the I/O line, and the sockets to MySQL are `backend`'s.
 
 pub mod accept;
+pub mod announce;
 pub mod enter;
 pub mod greet;
 pub mod house;
 mod lease;
+mod novelty;
 pub mod read;
 pub mod relay;
 pub mod serve;

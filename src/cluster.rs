@@ -4,6 +4,7 @@
 //! server's `Live` atomics. No sockets, no clock: probes and pools live in `backend` and report
 //! here. Called by `session` (to pick), `freshness` (progress) and `backend` (health, ledger).
 
+pub mod catalog;
 pub mod health;
 pub mod identity;
 pub mod ledger;
@@ -11,6 +12,7 @@ pub mod pick;
 pub mod server;
 pub mod snapshot;
 
+pub use catalog::{Catalog, Changes, Names};
 pub use health::Health;
 pub use identity::Identity;
 pub use ledger::Ledger;

@@ -18,7 +18,7 @@ pub use key::reference;
 pub use rules::Rules;
 
 /// Where settings come from. Later ones win: file, then environment, then flags.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The TOML file, if one is named.
     pub file: Option<PathBuf>,
@@ -54,8 +54,15 @@ pub fn load(sources: &Sources) -> Result<Rules, Mistakes> {
     let raw = raw::Raw::gather(sources, &mut mistakes);
     let rules = raw.and_then(|raw| check::check(&raw, &mut mistakes));
     match rules {
-        Some(rules) if mistakes.is_empty() => Ok(rules),
+        Some(rules) if mistakes.is_empty() => Ok(Rules { sources: sources.clone(), ..rules }),
         _ => Err(Mistakes(mistakes)),
+    }
+}
+
+/// Variables may hold passwords.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("file", &self.file).finish_non_exhaustive()
     }
 }
 

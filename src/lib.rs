@@ -23,6 +23,7 @@
 //! |---|---|
 //! | why did this statement go to the primary? | [`session::plan`]; at run time `forebay explain` |
 //! | how is a plain read proved? | [`sql`] |
+//! | what is known of views and engines? | [`cluster::catalog`], [`session::name`] |
 //! | what is a client told when a server is lost? | [`session::observe::after_loss`] |
 //! | why is a connection not given back? | [`session::hold`], [`cluster::ledger`] |
 //! | a visitor sees an old page after a save | [`freshness`] |

@@ -9,6 +9,12 @@ pub const PACKET_HEADER_BYTES: usize = 4;
 pub const PACKET_CHUNK_BYTES_MAX: usize = 0xff_ffff;
 /// Everything a client may send before it is logged in, in one packet.
 pub const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+/// A header of the PROXY protocol; one with a client's certificate in it is refused.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// From those who must send it, it is there by then, or they are let go.
+pub const PROXY_HEADER_MS_MAX: u64 = 5_000;
+/// Networks whose connections begin with one.
+pub const PROXY_NETWORKS_MAX: usize = 64;
 /// Connection attributes that are read; longer ones are refused.
 pub const CONNECT_ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
 /// An OK, ERR or EOF packet is captured whole up to this; a longer one is a protocol error.
@@ -42,6 +48,9 @@ pub const PARSE_DEPTH_MAX: usize = 50;
 pub const DIGEST_CACHE_THREAD_ENTRIES: usize = 4 * 1024;
 /// Shapes that the process remembers.
 pub const DIGEST_CACHE_ENTRIES: usize = 64 * 1024;
+/// New shapes of statements that are worked out for one client in a second; what is above that goes
+/// to the primary unparsed. WordPress has a few hundred in all.
+pub const SHAPES_PER_CLIENT_PER_SECOND: u32 = 500;
 /// Shapes that a replica refused as writes; once full, no new shape is trusted.
 pub const SHAPES_DISTRUSTED_MAX: usize = 1024;
 
@@ -79,12 +88,27 @@ pub const WRITES_PENDING_MAX: usize = 16 * 1024;
 pub const POSITION_BYTES_MAX: usize = 1024 * 1024;
 /// Parts of the position that all applied writes are merged into; past that its gaps are closed.
 pub const POSITION_PARTS_KEPT_MAX: usize = 64;
+/// Views, and tables of engines that are read from the primary, that one account may see; with
+/// more, all its reads are the primary's.
+pub const CATALOG_NAMES_MAX: usize = 10_000;
+/// Names that DDL changed and that no account has looked at since; past that, every name counts.
+pub const CATALOG_CHANGES_MAX: usize = 4 * 1024;
+/// Views over views that are followed.
+pub const VIEW_DEPTH_MAX: usize = 16;
 /// Accounts whose passwords were learned.
 pub const ACCOUNTS_MAX: usize = 4 * 1024;
 /// Passwords that are valid for one name at once.
 pub const VERIFIERS_PER_NAME_MAX: usize = 4;
 /// Logins that are proved at a server at once.
 pub const PROOFS_AT_ONCE: usize = 4;
+/// Of those, how many are kept for passwords that were right before: strangers cannot delay them.
+pub const PROOFS_KEPT_FOR_KNOWN: usize = 1;
+/// Wrong passwords in a row that one source may try at once.
+pub const FAILED_LOGINS_MAX: u32 = 20;
+/// After that, one in so long.
+pub const FAILED_LOGIN_MS: u64 = 200;
+/// Sources whose failed logins are counted one by one; past that they count together.
+pub const LOGIN_SOURCES_MAX: usize = 4 * 1024;
 /// Bytes of an admin request that are read.
 pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// An admin request is read, answered and sent within this.
@@ -101,6 +125,8 @@ pub const DEMANDS_WAITING_MAX: usize = 16;
 pub const DEMAND_WAIT_MS_MAX: u64 = 5_000;
 /// A configuration file that is read.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// Files of certificates and passwords are looked at so often.
+pub const FILES_LOOKED_AT_MS: u64 = 5_000;
 /// A password, in a file or in the environment.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
 /// One statement in so many is timed.
@@ -111,6 +137,8 @@ const _: () = {
     assert!(SLAB_BYTES <= SLAB_KEPT_BYTES_MAX);
     assert!(SLAB_KEPT_BYTES_MAX <= READ_AHEAD_BYTES_MAX);
     assert!(DIGEST_CACHE_THREAD_ENTRIES <= DIGEST_CACHE_ENTRIES);
+    assert!(VIEW_DEPTH_MAX < TABLES_MAX);
     assert!(PROOFS_AT_ONCE <= ACCOUNTS_MAX);
+    assert!(PROOFS_KEPT_FOR_KNOWN < PROOFS_AT_ONCE);
     assert!(DEMAND_WAIT_MS_MAX < ADMIN_REQUEST_MS_MAX);
 };

@@ -6,9 +6,12 @@
 
 pub mod exchange;
 pub mod network;
+pub mod proxy_header;
+pub mod range;
 pub mod stream;
 pub mod tls;
 
 pub use exchange::{Exchange, ExchangeError};
 pub use network::{Memory, Network};
+pub use range::AddressRange;
 pub use stream::Stream;

@@ -9,11 +9,13 @@ pub mod credentials;
 pub mod digest;
 pub mod nonce;
 pub mod rsa;
+pub mod throttle;
 
 pub use book::{Book, Known, Policy, Recall};
 pub use credentials::Credentials;
 pub use digest::Digest;
 pub use rsa::RsaKey;
+pub use throttle::{Source, Throttle};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 

@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod execute;
 pub mod hold;
+pub mod name;
 pub mod observe;
 pub mod plan;
 pub mod prepared;

@@ -25,7 +25,7 @@ mod verb;
 
 pub use cache::{Classifier, LocalCache};
 pub use effect::Effects;
-pub use statement::{Hint, Proof, Scope, Setting, Statement};
+pub use statement::{Hint, Proof, Scope, Setting, Statement, Unfit};
 pub use table::{Table, is_system_schema};
 pub use verb::Verb;
 

@@ -16,11 +16,13 @@ mod servers {
     pub(crate) mod balancer;
     pub(crate) mod client;
     pub(crate) mod general_log;
+    pub(crate) mod haproxy;
     pub(crate) mod proxy;
     pub(crate) mod stack;
     pub(crate) mod statement;
 
     mod bad_input;
+    mod doors;
     mod drivers;
     mod faults;
     mod freshness;
@@ -30,4 +32,6 @@ mod servers {
     mod prepared;
     mod routing;
     mod sessions;
+    mod shapes;
+    mod views;
 }

@@ -10,6 +10,7 @@ mod statement;
 use std::io;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Semaphore, watch};
 
@@ -24,13 +25,13 @@ use crate::wire::err::Err as Refusal;
 use crate::wire::ok::Status;
 
 /// Answers for ever; dropping the future ends no conversation that has begun.
-pub async fn serve(listener: Listener, door: Arc<Door>, facts: Arc<dyn Facts>) {
+pub async fn serve(listener: Listener, door: Arc<ArcSwap<Door>>, facts: Arc<dyn Facts>) {
     let permits = Arc::new(Semaphore::new(limits::CONSOLES_MAX));
     let (_stays_open, shutdown) = watch::channel(false);
     let mut thread_id = 0_u32;
     accept(listener, permits, shutdown, move |arrival| {
         thread_id = thread_id.wrapping_add(1);
-        let (door, answers) = (Arc::clone(&door), Answers::new(Arc::clone(&facts)));
+        let (door, answers) = (door.load_full(), Answers::new(Arc::clone(&facts)));
         drop(tokio::spawn(enter(arrival, door, answers, thread_id)));
     })
     .await;
@@ -61,7 +62,7 @@ impl Prove for Nobody {
 /// One client, from its greeting to its end.
 async fn enter(arrival: Arrival, door: Arc<Door>, answers: Answers, thread_id: u32) {
     let Arrival { stream, peer, permit: _place } = arrival;
-    let guest = match greet(stream, &door, thread_id, &peer).await {
+    let guest = match greet(stream, Vec::new(), &door, thread_id, &peer).await {
         Ok(guest) => guest,
         Err(error) => {
             tracing::info!(host = %peer.host(), %error, "a login at the console failed");

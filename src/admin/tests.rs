@@ -185,6 +185,7 @@ fn a_statement_is_explained() {
         }
     }
     check("SELECT 1 FROM wp_posts", &["goes to     replica", "plain read", "reads       wp_posts"]);
+    check("SELECT 1 FROM wp_posts", &["if one of these names is a view"]);
     check(
         "UPDATE s.t SET a = 1",
         &["goes to     primary", "verb        update", "writes      s.t"],
@@ -199,4 +200,5 @@ fn a_statement_is_explained() {
     check("/* forebay: replica */ SELECT", &["goes to     replica", "not proved"]);
     check("/* forebay: replica */ DELETE FROM t", &["goes to     primary"]);
     check("", &["goes to     primary"]);
+    check("KILL 7", &["goes to     nowhere", "it is refused"]);
 }

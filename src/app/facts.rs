@@ -126,7 +126,11 @@ impl Facts for Shown {
         let snapshot = fleet.snapshot();
         let rendered = self.house.metrics.render(|gauges| {
             for server in &snapshot.servers {
-                let up = !matches!(server.health, Health::Down | Health::Unfit(_));
+                // What `cluster::pick` asks: a replica nobody has looked at yet is not up.
+                let up = match server.role {
+                    Role::Primary => !server.health.is_down(),
+                    Role::Reader => server.health.serves_reads(),
+                };
                 gauges.server(&server.address, role_word(server.role), up);
                 if let Some(pool) = fleet.pool(server.id) {
                     let counts = pool.counts();

@@ -40,6 +40,17 @@ pub enum OpenError {
     Stranger,
 }
 
+impl OpenError {
+    /// The server does not take this account's password, or not any more.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        match self {
+            OpenError::Dial(DialError::Refused(refusal)) => matches!(refusal.code, 1045 | 1698),
+            _ => false,
+        }
+    }
+}
+
 /// What every dialer of the process shares.
 #[derive(Clone)]
 pub struct Ways {

@@ -12,6 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::backend::catalog::{self, Catalogs};
 use crate::backend::dial::DialError;
 use crate::backend::dialer::{Dialer, OpenError, Ways};
 use crate::backend::pool::{Ask, Lease, LeaseError, Place, Pool};
@@ -34,7 +35,7 @@ const COM_INIT_DB: u8 = 2;
 const LOSSES_MAX: u32 = 4;
 
 /// What an operator may say about the fleet.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FleetPolicy {
     /// `host:port` of the primary.
     pub primary: String,
@@ -47,13 +48,15 @@ pub struct FleetPolicy {
     /// Without GTIDs: how long after a write reads of its schema go to the primary.
     pub window: Duration,
     /// Who asks after the servers; none: the account that logged in last.
-    pub monitor: Option<Arc<Credentials>>,
+    pub monitor: ArcSwapOption<Credentials>,
 }
 
 /// All servers of the process.
 pub struct Fleet {
     /// What reads must have seen.
     pub freshness: Freshness,
+    /// What names are views, or tables that replicas lack rows of.
+    pub catalogs: Catalogs,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// What the operator said.
@@ -101,6 +104,7 @@ impl Fleet {
             metrics,
             started: AtomicBool::new(false),
             freshness: Freshness::new(now()),
+            catalogs: Catalogs::default(),
             snapshot: ArcSwap::default(),
             pools: ArcSwap::default(),
             account: ArcSwapOption::empty(),
@@ -234,7 +238,17 @@ impl Fleet {
     /// The account by which the servers are asked how they are.
     #[must_use]
     pub fn watcher(&self) -> Option<Arc<Credentials>> {
-        self.policy.monitor.clone().or_else(|| self.account.load_full())
+        self.policy.monitor.load_full().or_else(|| self.account.load_full())
+    }
+
+    /// From now on the servers are asked by this account, or by whoever logged in last.
+    pub fn watch_as(&self, monitor: Option<Arc<Credentials>>) {
+        self.policy.monitor.store(monitor);
+    }
+
+    /// The primary does not take this password any more: the next login that it takes is used.
+    pub fn forget_account(&self, account: &Arc<Credentials>) {
+        self.account.compare_and_swap(&Some(Arc::clone(account)), None);
     }
 
     /// Something happened to a server.
@@ -335,7 +349,10 @@ impl Fleet {
                 lease.renew(&credentials, false, deadline).await.map_err(told)?;
             }
             match self.learn_baseline(&mut lease).await {
-                Ok(()) => lease.give_back(0),
+                Ok(()) => {
+                    let known = self.catalogs.of(account, &credentials);
+                    catalog::greet(self, lease, &known).await;
+                }
                 // Without the values a session's own would be guessed: wait for them.
                 Err(error) if is_lost(&error) && tries < LOSSES_MAX => {
                     tries += 1;
@@ -386,7 +403,8 @@ impl Fleet {
         }
     }
 
-    async fn lease_primary(
+    /// A connection to the primary for a question of our own.
+    pub(super) async fn lease_primary(
         &self,
         credentials: &Arc<Credentials>,
         account: u64,

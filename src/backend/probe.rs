@@ -8,11 +8,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::select;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::backend::catalog;
 use crate::backend::connection::Connection;
-use crate::backend::dialer::Dialer;
+use crate::backend::dialer::{Dialer, OpenError};
 use crate::backend::fleet::Fleet;
 use crate::backend::query::{QueryError, Rows, ask};
 use crate::backend::resolve::resolve;
@@ -38,6 +40,7 @@ const LOOKS: usize = 8;
 pub async fn watch(fleet: Arc<Fleet>) {
     let mut tasks = JoinSet::new();
     tasks.spawn(discover(Arc::clone(&fleet)));
+    tasks.spawn(catalog::keep(Arc::clone(&fleet)));
     let mut watched = HashSet::new();
     loop {
         for server in &fleet.snapshot().servers {
@@ -149,10 +152,28 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
             // Whatever it had applied: a server that restarts may have less (a crash).
             fleet.renew(id);
             sleep(CALM.saturating_sub(started.elapsed())).await;
-        } else if is_awaited(&fleet, id) {
-            sleep(EAGER).await;
-        } else {
-            pause(&fleet, CALM).await;
+        } else if let Some(connection) = &mut line {
+            let rest = async {
+                match is_awaited(&fleet, id) {
+                    true => sleep(EAGER).await,
+                    false => pause(&fleet, CALM).await,
+                }
+            };
+            // A replica that is back within one pause, with less than it had, was read stale.
+            select! {
+                () = rest => {}
+                () = hung_up(connection) => {}
+            }
+        }
+    }
+}
+
+/// The server has left; nothing else is said unasked.
+async fn hung_up(connection: &mut Connection) {
+    loop {
+        let readable = connection.stream.readable().await;
+        if readable.is_err() || connection.stream.is_readable_now() {
+            return;
         }
     }
 }
@@ -174,6 +195,9 @@ async fn connect(fleet: &Fleet, id: ServerId, account: &Arc<Credentials>) -> Opt
     let deadline = Instant::now() + fleet.ways.connect_timeout;
     if server.role == Role::Primary {
         let opened = pool.dialer().open_at(&server.address, account, false, false, deadline).await;
+        if opened.as_ref().is_err_and(OpenError::is_denied) {
+            fleet.forget_account(account);
+        }
         let (connection, identity) =
             opened.map_err(|error| complain(&server.address, &error)).ok()?;
         let is_new = server.identity != identity;
@@ -191,7 +215,7 @@ async fn connect(fleet: &Fleet, id: ServerId, account: &Arc<Credentials>) -> Opt
     opened.map_err(|error| complain(&server.address, &error)).ok()
 }
 
-fn complain(address: &str, error: &crate::backend::dialer::OpenError) {
+fn complain(address: &str, error: &OpenError) {
     tracing::debug!(%address, %error, "no connection to watch a server over");
 }
 

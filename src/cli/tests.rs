@@ -48,12 +48,13 @@ fn exit_codes_say_what_was_wrong() {
 
 #[test]
 fn every_flag_is_a_setting() {
-    let line = "run --listen 127.0.0.1:4000 --primary db --replicas a,b:3307 \
+    let line = "run --listen 127.0.0.1:4000 --unix /run/forebay.sock --primary db --replicas a,b:3307 \
                 --admin-http off --threads 3 --consistency eventual --mode primary";
     let (code, rules) = run(line, &[("FOREBAY__THREADS", "9"), ("FOREBAY__LOG__LEVEL", "off")]);
     assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(42)));
     let rules = rules.unwrap();
     assert_eq!(rules.listen.to_string(), "127.0.0.1:4000");
+    assert_eq!(rules.unix.as_deref(), Some(std::path::Path::new("/run/forebay.sock")));
     assert_eq!((rules.primary.as_str(), rules.threads), ("db:3306", 3));
     assert_eq!(rules.replicas, ["a:3306", "b:3307"]);
     assert!(rules.admin_http.is_none());

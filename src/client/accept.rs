@@ -3,19 +3,21 @@
 //! It reads nothing from them and serves none: each goes to a function that starts a session.
 //! `app` runs one loop per address and ends it by a watch.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 
 use crate::link::Stream;
+use crate::secret::Source;
 use crate::wire::err::Err as Refusal;
 
 /// Where clients come in.
@@ -61,13 +63,16 @@ impl Listener {
     /// Listens on a Unix socket that everybody on the machine may open, as MySQL's is. A socket
     /// that an ended process left there is removed; one that still answers is not.
     pub fn bind_unix(path: &Path) -> io::Result<Listener> {
-        let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-        if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+        if is_left_behind(path)? {
             std::fs::remove_file(path)?;
         }
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777))?;
-        Ok(Listener::Unix(listener, SocketFile(path.to_owned())))
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        let file = SocketFile::note(path)?;
+        std::fs::set_permissions(path, Permissions::from_mode(0o777))?;
+        socket.listen(BACKLOG)?;
+        Ok(Listener::Unix(UnixListener::from_std(socket.into())?, file))
     }
 
     /// The TCP address it really has: port 0 asks for any.
@@ -126,6 +131,14 @@ pub async fn accept(
 }
 
 impl Peer {
+    /// Where it comes from, as far as failed logins are counted together.
+    pub fn source(&self) -> Source {
+        match self {
+            Peer::Network(address) => Source::of(address.ip()),
+            Peer::Local => Source::Local,
+        }
+    }
+
     /// The host as MySQL would name it in an error.
     pub fn host(&self) -> String {
         match self {
@@ -138,14 +151,41 @@ impl Peer {
     }
 }
 
-/// Removes the socket's file when the listener ends.
+/// Removes the socket's file when the listener ends, unless somebody else's is there by then.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl SocketFile {
+    fn note(path: &Path) -> io::Result<SocketFile> {
+        Ok(SocketFile { path: path.to_owned(), inode: inode(path)? })
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _gone = std::fs::remove_file(&self.0);
+        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
+            let _gone = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// Whether a socket is there that nobody listens on. One whose queue is full is listened on.
+fn is_left_behind(path: &Path) -> io::Result<bool> {
+    if !std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        return Ok(false);
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let connected = socket.connect(&SockAddr::unix(path)?);
+    Ok(connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 /// One small packet on a fresh socket always fits its buffer, so nothing waits here.
@@ -226,8 +266,17 @@ mod tests {
         let _client = UnixStream::connect(&path).await.unwrap();
         let arrival = running.arrivals.recv().await.unwrap();
         assert_eq!((arrival.peer, arrival.peer.host()), (Peer::Local, "localhost".to_owned()));
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o777, "for everybody");
         drop(running.down);
         running.task.await.unwrap();
+        assert!(!path.exists());
+        let old = Listener::bind_unix(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let new = Listener::bind_unix(&path).unwrap();
+        drop(old);
+        assert!(path.exists(), "it is the new one's");
+        drop(new);
         assert!(!path.exists());
         std::fs::write(&path, "a file, not a socket").unwrap();
         assert!(Listener::bind_unix(&path).is_err());

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, sleep};
 
-use crate::client::accept::Arrival;
+use crate::client::accept::{Arrival, Peer};
+use crate::client::announce::Unheard;
 use crate::client::greet::{Door, GreetError, Guest, change_user, greet};
 use crate::client::house::House;
 use crate::client::relay::write_out;
@@ -32,6 +33,13 @@ pub async fn enter(arrival: Arrival, house: Arc<House>) {
     let Arrival { mut stream, peer, permit } = arrival;
     // Boxed: the login's state must not live as long as the session does.
     let entered = Box::pin(async {
+        let (peer, early) = match house.announcers.hear(&mut stream, peer).await {
+            Ok(heard) => heard,
+            Err(error) => {
+                note_unheard(&house, peer, &error);
+                return None;
+            }
+        };
         let Some(door) = wait_for_door(&house, &mut stream).await else {
             let mut out = Vec::new();
             let (code, state, text) = Refusal::NoServer.told();
@@ -40,11 +48,11 @@ pub async fn enter(arrival: Arrival, house: Arc<House>) {
             return None;
         };
         let id = house.next_session();
-        let greeted = greet(stream, &door, id as u32, &peer).await;
+        let greeted = greet(stream, early, &door, id as u32, &peer).await;
         let guest = match greeted {
             Ok(guest) => guest,
             Err(error) => {
-                note_failure(&house, &error);
+                note_failure(&house, &peer, &error);
                 return None;
             }
         };
@@ -59,9 +67,21 @@ pub async fn enter(arrival: Arrival, house: Arc<House>) {
     drop(permit);
 }
 
-fn note_failure(house: &House, error: &GreetError) {
-    tracing::debug!(%error, "a login failed");
+/// A balancer that does not announce is a mistake of its configuration; one that only looks for
+/// an open port is none.
+fn note_unheard(house: &House, peer: Peer, error: &Unheard) {
+    let host = peer.host();
+    match error {
+        Unheard::Closed | Unheard::Io(_) => tracing::debug!(%host, %error, "nobody was announced"),
+        _ => tracing::warn!(%host, %error, "nobody was announced"),
+    }
+    house.metrics.logins.inc(Login::Broken);
+}
+
+fn note_failure(house: &House, peer: &Peer, error: &GreetError) {
+    tracing::debug!(host = %peer.host(), %error, "a login failed");
     house.metrics.logins.inc(match error {
+        _ if error.is_throttled() => Login::Throttled,
         GreetError::Refused(_) => Login::Denied,
         _ => Login::Broken,
     });
@@ -87,7 +107,7 @@ impl Conversation {
         mut guest: Guest,
         id: u64,
         house: Arc<House>,
-        peer: Arc<crate::client::accept::Peer>,
+        peer: Arc<Peer>,
     ) -> io::Result<Option<Self>> {
         let mut out = Vec::new();
         if let Err(refused) = house.fleet.acquaint(&guest.credentials).await {
@@ -136,13 +156,14 @@ impl Conversation {
         let changed = match changing.await {
             Ok(changed) => changed,
             Err(error) => {
-                note_failure(&self.house, &error);
+                note_failure(&self.house, &self.peer, &error);
                 return Ok(Next::End);
             }
         };
         self.unread = changed.unread;
         self.credentials = changed.credentials;
         self.account = self.house.fleet.account_of(&self.credentials);
+        self.names = self.house.fleet.catalogs.of(self.account, &self.credentials);
         let mut out = changed.unsent;
         if let Err(refused) = self.house.fleet.acquaint(&self.credentials).await {
             refused.write(&mut out, changed.sequence);

@@ -79,6 +79,9 @@ pub const OFFERED: Capabilities = Capabilities::LONG_PASSWORD
     .with(Capabilities::DEPRECATE_EOF)
     .with(NEEDED);
 
+/// ER_HOST_IS_BLOCKED: its peer was wrong too often.
+const THROTTLED: u16 = 1129;
+
 /// What a login cannot do without; always offered.
 const NEEDED: Capabilities = Capabilities::PROTOCOL_41
     .with(Capabilities::SECURE_CONNECTION)
@@ -122,16 +125,20 @@ impl Guest {
     }
 }
 
-/// Welcomes one connection. If this is an error, the client has been told already.
+/// Welcomes one connection. If this is an error, the client has been told already. `early` is what
+/// it said before it could be greeted: behind a PROXY header some balancers' checks do.
 pub async fn greet(
     stream: Stream,
+    early: Vec<u8>,
     door: &Door,
     thread_id: u32,
     peer: &Peer,
 ) -> Result<Guest, GreetError> {
     let greeting = async {
         let nonce = nonce::nonce()?;
-        let (mut stream, mut exchange, response) = hear(stream, door, thread_id, nonce).await?;
+        let exchange = Exchange::resume(0, early);
+        let (mut stream, mut exchange, response) =
+            hear(stream, exchange, door, thread_id, nonce).await?;
         match admit(&mut stream, &mut exchange, door, peer, nonce, response).await {
             Ok(admitted) => Ok(admitted.into_guest(stream, exchange)),
             Err(fault) => Err(fault.tell(&mut stream, &mut exchange).await),
@@ -206,6 +213,14 @@ pub enum GreetError {
     Crypto(#[from] CryptoError),
 }
 
+impl GreetError {
+    /// Whether it was refused unheard, for what its peer did before.
+    #[must_use]
+    pub fn is_throttled(&self) -> bool {
+        matches!(self, GreetError::Refused(refusal) if refusal.code == THROTTLED)
+    }
+}
+
 /// What went wrong, before the client was told.
 enum Fault {
     Refuse(Refusal),
@@ -260,11 +275,11 @@ impl From<CryptoError> for Fault {
 /// Greets, goes over to TLS if the client asks for it, and hears who it says it is.
 async fn hear(
     mut stream: Stream,
+    mut exchange: Exchange,
     door: &Door,
     thread_id: u32,
     nonce: [u8; 20],
 ) -> Result<(Stream, Exchange, Response), GreetError> {
-    let mut exchange = Exchange::with_client();
     let first = say_hello(&mut stream, &mut exchange, door, thread_id, nonce).await;
     let first = match first {
         Ok(first) => first,

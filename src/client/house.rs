@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::backend::fleet::Fleet;
+use crate::client::announce::Announcers;
 use crate::client::greet::Door;
 use crate::control::{Control, Mode};
 use crate::metrics::Metrics;
@@ -22,6 +23,8 @@ pub struct House {
     pub metrics: Arc<Metrics>,
     /// What newcomers are greeted with; none until the primary's version is known.
     pub door: ArcSwapOption<Door>,
+    /// Who announces the clients that it passes on.
+    pub announcers: Announcers,
     /// Reads wait for what others wrote.
     pub causal: bool,
     /// How long a statement may wait for a connection.

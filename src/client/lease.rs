@@ -98,6 +98,10 @@ impl Conversation {
                 return Ok(Ok((kept, role)));
             }
             match self.lease_of(choice, deadline).await {
+                // It waited for a connection, and the server came back meanwhile with less.
+                Ok(lease) if role == Role::Reader && !lease.has_applied(it.want.floor) => {
+                    lease.give_back(0);
+                }
                 Ok(lease) => {
                     self.count_route(it, choice);
                     return Ok(Ok((lease, role)));

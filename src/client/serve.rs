@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::backend::catalog::{Account, Underway};
 use crate::backend::pool::Lease;
 use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
 use crate::client::accept::Peer;
 use crate::client::house::House;
 use crate::client::lease::{Leases, insert_id_of};
+use crate::client::novelty::Novelty;
 use crate::client::read::Inbound;
 use crate::client::relay::{Buffers, Exchange, Message, Moved, write_out};
 use crate::client::slab;
@@ -29,10 +31,10 @@ use crate::secret::Credentials;
 use crate::session::Session;
 use crate::session::answer::Local;
 use crate::session::hold::Hold;
-use crate::session::observe::{Ending, Outcome, Replied, Said, Verdict, is_misroute};
+use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Verdict, is_misroute};
 use crate::session::plan::{Forward, Kind, Plan, Reason};
 use crate::session::refusal::Refusal;
-use crate::sql::{Classifier, Statement};
+use crate::sql::{Classifier, Mode, Statement};
 use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
 use crate::wire::err::Err as ErrPacket;
@@ -50,6 +52,8 @@ pub struct Conversation {
     pub(super) house: Arc<House>,
     pub(super) credentials: Arc<Credentials>,
     pub(super) account: u64,
+    /// What its statements' names are.
+    pub(super) names: Arc<Account>,
     /// Bytes that came behind the last command.
     pub(super) unread: Vec<u8>,
     pub(super) phase: watch::Receiver<Phase>,
@@ -59,6 +63,7 @@ pub struct Conversation {
     /// The prepared statement that the command under way speaks of.
     pub(super) call: Option<Box<Call>>,
     sampler: Sampler,
+    novelty: Novelty,
     /// The number of the answer's first packet: 1, or more after a command of several chunks.
     pub(super) begins: u8,
     /// A statement that is not proved a read is on its way: an ERR must follow, whatever happens.
@@ -83,10 +88,14 @@ impl Conversation {
         peer: Arc<Peer>,
     ) -> Self {
         let nothing = Shape { backend: Capabilities(0), client: capabilities };
+        let account = house.fleet.account_of(&credentials);
+        let names = house.fleet.catalogs.of(account, &credentials);
+        names.note_use();
         Self {
             client,
             capabilities,
-            account: house.fleet.account_of(&credentials),
+            account,
+            names,
             phase: house.control.phases(),
             sampler: Sampler::new(session.id as u32),
             session,
@@ -94,6 +103,7 @@ impl Conversation {
             credentials,
             unread: Vec::new(),
             leases: Leases::default(),
+            novelty: Novelty::default(),
             peer,
             walker: Walker::new(Expect::Simple, nothing),
             call: None,
@@ -158,14 +168,21 @@ impl Conversation {
         }
     }
 
-    pub(super) fn understand(&self, text: &[u8], is_cut: bool) -> Arc<Statement> {
+    pub(super) fn understand(&mut self, text: &[u8], is_cut: bool) -> Arc<Statement> {
         let mode = self.session.mode();
-        let classifier = &self.house.classifier;
         if is_cut {
             let scanned = Classifier::scan_long(text, mode);
             return Arc::new(Statement { is_long: true, ..scanned });
         }
-        slab::with_shapes(|shapes| classifier.classify(shapes, text, mode))
+        let facts = self.facts(text, mode);
+        self.names.see(&self.session, facts)
+    }
+
+    /// What a text says of itself.
+    pub(super) fn facts(&mut self, text: &[u8], mode: Mode) -> Arc<Statement> {
+        let (classifier, novelty) = (&self.house.classifier, &mut self.novelty);
+        let may_work_out = || novelty.allows(tokio::time::Instant::now().into_std());
+        slab::with_shapes(|shapes| classifier.classify_if(shapes, text, mode, may_work_out))
     }
 
     pub(super) async fn carry_out(
@@ -266,9 +283,13 @@ impl Conversation {
     ) -> io::Result<bool> {
         let now = || tokio::time::Instant::now().into_std();
         let mut watch = self.sampler.is_due().then(|| Stopwatch::start(now()));
+        let changing = self.house.fleet.catalogs.begin(&self.session, said);
         let mut moved = self.run(it, &mut lease, said, message, buffers).await;
         if self.is_to_be_prepared_anew(said, &moved, &mut lease, message) {
             moved = self.run(it, &mut lease, said, message, buffers).await;
+        }
+        if let Some(changing) = changing {
+            self.hear_of(changing, said, &moved);
         }
         if let Some(watch) = &mut watch {
             watch.lap(Lap::Backend, now());
@@ -308,6 +329,16 @@ impl Conversation {
             self.drain(message).await?;
         }
         self.conclude(it, (lease, role), verdict, moved.replied, &buffers.out).await
+    }
+
+    /// What became of a command that may change names. While its end was not heard it may go on.
+    fn hear_of(&self, changing: Underway, said: Said<'_>, moved: &Moved) {
+        let is_sent = moved.sent == Sent::Whole && moved.setup_refused.is_none();
+        if moved.end == Ending::Answered {
+            changing.end(self.session.changed_nothing(said, self.walker.summary()));
+        } else if !is_sent {
+            changing.end(true);
+        }
     }
 
     /// Brings the lease to the session's state and moves the bytes.

@@ -14,7 +14,6 @@ use crate::backend::query::{Answers, QueryError, put_command};
 use crate::backend::setup::{Steps, note_steps, put_turn};
 use crate::client::relay::{Buffers, Message, Moved};
 use crate::client::serve::{Conversation, Next};
-use crate::client::slab;
 use crate::limits;
 use crate::link::Stream;
 use crate::session::execute::{Fate, Spoken, Ties};
@@ -195,14 +194,15 @@ impl Conversation {
         next
     }
 
-    fn facts_of(&self, source: &Source) -> Arc<Statement> {
+    /// What is known of a statement now: a replica may have refused its like meanwhile, a table of
+    /// it may be a view by now.
+    fn facts_of(&mut self, source: &Source) -> Arc<Statement> {
         match source {
             Source::Long(statement) => Arc::clone(statement),
             Source::Text(blueprint) => {
-                let classifier = &self.house.classifier;
-                let (text, mode) = (&blueprint.text, blueprint.mode);
-                let facts = slab::with_shapes(|shapes| classifier.classify(shapes, text, mode));
-                self.session.facts_then(blueprint, facts)
+                let facts = self.facts(&blueprint.text, blueprint.mode);
+                let facts = self.session.facts_then(blueprint, facts);
+                self.names.see(&self.session, facts)
             }
         }
     }

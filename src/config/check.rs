@@ -10,21 +10,26 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
 
-use super::Mistake;
 use super::raw::{self, Raw};
 use super::rules::{
     Account, Auth, Backend, BackendTls, Certificate, Consistency, Console, Drain, Log, LogFormat,
     Password, Pool, Rules, Tls,
 };
+use super::{Mistake, Sources};
 use crate::control::Mode;
 use crate::limits;
+use crate::link::{AddressRange, tls};
 
+/// What an address of a Unix socket has room for.
+const UNIX_PATH_BYTES_MAX: usize = 107;
 /// MySQL's own port, for servers that are named without one.
 const PORT: u16 = 3306;
 
 /// Checks everything. `None` goes with at least one mistake.
 pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let listen = listener(raw, "listen", mistakes);
+    let unix = unix(raw, mistakes);
+    let proxy_protocol_from = networks(raw, "proxy_protocol_from", mistakes);
     let primary = primary(raw, mistakes);
     let replicas = replicas(raw, mistakes);
     let mode = raw.word("mode", mistakes).and_then(|word| Mode::parse(&word));
@@ -36,15 +41,16 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let monitor = monitor(raw, mistakes);
     let users = users(raw, mistakes);
     let auth = auth(raw, &users, mistakes);
-    let tls = tls(raw, mistakes);
+    let tls = offered_tls(raw, mistakes);
     let backend = backend(raw, mistakes);
     let pool = pool(raw, mistakes);
     let freshness_window = raw.whole("freshness.window_ms", mistakes).map(Duration::from_millis);
     let drain = drain(raw, mistakes);
     let log = log(raw, mistakes);
     Some(Rules {
-        epoch: 0,
         listen: listen?,
+        unix,
+        proxy_protocol_from,
         primary: primary?,
         replicas,
         mode: mode?,
@@ -62,6 +68,8 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
         drain: drain?,
         log: log?,
         settings: raw.settings(),
+        sources: Sources::default(),
+        files: raw.files(),
     })
 }
 
@@ -72,6 +80,39 @@ fn listener(raw: &Raw, name: &str, mistakes: &mut Vec<Mistake>) -> Option<Socket
         mistakes.push(raw.mistake(name, "must be an IP address and a port, such as 0.0.0.0:3306"));
     }
     parsed
+}
+
+fn unix(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<PathBuf> {
+    raw.origin("unix")?;
+    let path = PathBuf::from(raw.text("unix", mistakes)?);
+    if !path.is_absolute() || path.as_os_str().len() > UNIX_PATH_BYTES_MAX {
+        let expected = format!(
+            "must be a path from the root, of {UNIX_PATH_BYTES_MAX} bytes at most, such as \
+             /run/forebay/mysql.sock"
+        );
+        mistakes.push(raw.mistake("unix", expected));
+    }
+    Some(path)
+}
+
+fn networks(raw: &Raw, name: &str, mistakes: &mut Vec<Mistake>) -> Vec<AddressRange> {
+    let texts = raw.list(name, mistakes);
+    if texts.len() > limits::PROXY_NETWORKS_MAX {
+        let most = limits::PROXY_NETWORKS_MAX;
+        mistakes.push(raw.mistake(name, format!("must not name more than {most} networks")));
+    }
+    let mut ranges = Vec::new();
+    for text in texts {
+        match text.parse() {
+            Ok(range) => ranges.push(range),
+            Err(_) => {
+                let expected = "must be a network, such as 10.0.0.0/8 or fd00::/8, without bits \
+                                behind its prefix";
+                mistakes.push(raw.mistake(name, format!("{text:?} {expected}")));
+            }
+        }
+    }
+    ranges
 }
 
 fn admin(raw: &Raw, name: &str, example: &str, mistakes: &mut Vec<Mistake>) -> Option<SocketAddr> {
@@ -340,7 +381,7 @@ fn auth(raw: &Raw, users: &[Account], mistakes: &mut Vec<Mistake>) -> Option<Aut
     Some(Auth { deny, learn: learn?, ttl: ttl? })
 }
 
-fn tls(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Tls> {
+fn offered_tls(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Tls> {
     let require = raw.flag("tls.require", mistakes);
     let self_signed = raw.flag("tls.self_signed", mistakes);
     let given = ["tls.certificate", "tls.key"].map(|key| raw.origin(key).is_some());
@@ -348,7 +389,7 @@ fn tls(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Tls> {
         [true, true] => {
             let certificate = readable(raw, "tls.certificate", mistakes);
             let key = readable(raw, "tls.key", mistakes);
-            Certificate::Files { certificate: certificate?, key: key? }
+            fitting(raw, certificate?, key?, mistakes)?
         }
         [true, false] => {
             mistakes.push(raw.mistake("tls.key", "must be given with tls.certificate"));
@@ -366,6 +407,22 @@ fn tls(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Tls> {
         mistakes.push(raw.mistake("tls.require", expected));
     }
     Some(Tls { certificate, require: require? })
+}
+
+/// A certificate and the key that belongs to it, both understood.
+fn fitting(
+    raw: &Raw,
+    certificate: PathBuf,
+    key: PathBuf,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Certificate> {
+    let files = tls::Certificate::Files { chain: certificate.clone(), key: key.clone() };
+    if let Err(error) = tls::server_config(&files) {
+        let expected = format!("must be PEM, and fit tls.key: {error}");
+        mistakes.push(raw.mistake("tls.certificate", expected));
+        return None;
+    }
+    Some(Certificate::Files { certificate, key })
 }
 
 fn readable(raw: &Raw, name: &str, mistakes: &mut Vec<Mistake>) -> Option<PathBuf> {

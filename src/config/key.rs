@@ -48,6 +48,19 @@ const CONSISTENCIES: &[&str] = &["eventual", "session", "causal", "strict"];
 pub(super) const KEYS: &[Key] = &[
     key("listen", "127.0.0.1:3306", Kind::Text(LISTENER), "Where MySQL clients connect."),
     key(
+        "unix",
+        "",
+        Kind::Path,
+        "A Unix socket where clients on the same machine connect too; everybody there may open it.",
+    ),
+    key(
+        "proxy_protocol_from",
+        "",
+        Kind::List("a network each, such as 10.0.0.0/8"),
+        "Balancers in these networks must announce whom they pass on, by the PROXY protocol (1 or \
+         2). Nobody else may.",
+    ),
+    key(
         "primary",
         "",
         Kind::Text("host or host:port"),

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use config::{File, FileFormat, Map, Source, Value, ValueKind};
 use serde::Deserialize;
@@ -144,6 +144,18 @@ impl Raw {
             Setting { key: key.name, value, origin: origin.into() }
         };
         key::KEYS.iter().map(setting).collect()
+    }
+
+    /// Every file that a setting names, but for the socket, which is ours.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let is_read = |key: &&key::Key| matches!(key.kind, Kind::Path) && key.name != "unix";
+        let named = key::KEYS.iter().filter(is_read).filter_map(|key| {
+            match &self.given.get(key.name)?.kind {
+                ValueKind::String(text) => Some(PathBuf::from(text.trim())),
+                _ => None,
+            }
+        });
+        named.chain(self.users.iter().map(|user| PathBuf::from(&user.password_file))).collect()
     }
 
     /// A mistake about a key, with what was given, unless that is a secret.

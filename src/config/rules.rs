@@ -10,15 +10,19 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::Sources;
 use crate::control::Mode;
+use crate::link::AddressRange;
 
 /// Everything that an operator decides.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Counts reloads; part of what caches are keyed by.
-    pub epoch: u64,
     /// Where MySQL clients connect.
     pub listen: SocketAddr,
+    /// The Unix socket where they connect too, if any.
+    pub unix: Option<PathBuf>,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol_from: Vec<AddressRange>,
     /// `host:port` of the server that takes writes.
     pub primary: String,
     /// `host:port` of the servers that take reads, each once.
@@ -53,6 +57,10 @@ pub struct Rules {
     pub log: Log,
     /// Every setting as it was given, for people; no secrets.
     pub settings: Vec<Setting>,
+    /// What all of this was read from, to read it again.
+    pub sources: Sources,
+    /// Certificate, key and passwords: what is read again when one of them changes.
+    pub files: Vec<PathBuf>,
 }
 
 /// One setting, as an operator is shown it.
@@ -109,7 +117,7 @@ pub struct Auth {
 }
 
 /// TLS towards clients.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// Where the certificate comes from.
     pub certificate: Certificate,

@@ -70,6 +70,7 @@ fn three_lines_are_enough_and_the_rest_has_defaults() {
     assert_eq!(rules.replicas, ["mysql-read:3306"]);
     assert_eq!((rules.mode, rules.consistency), (Mode::Split, Consistency::Causal));
     assert!(rules.threads >= 1);
+    assert!(rules.unix.is_none() && rules.proxy_protocol_from.is_empty());
     assert_eq!(rules.admin_http.unwrap().to_string(), "127.0.0.1:9090");
     assert!(rules.monitor.is_none() && rules.users.is_empty());
     assert_eq!(rules.auth.deny, ["root"]);
@@ -144,6 +145,52 @@ fn every_mistake_is_told_in_one_go() {
     ] {
         assert!(said.contains(part), "no {part:?} in\n{said}");
     }
+}
+
+#[test]
+fn doors_are_told_what_they_may_be() {
+    const PATH: &str =
+        "must be a path from the root, of 107 bytes at most, such as /run/forebay/mysql.sock";
+    check("unix = '/run/forebay/mysql.sock'", "ok");
+    check("unix = 'mysql.sock'", &format!("unix = \"mysql.sock\": {PATH}"));
+    let long = format!("/{}", "x".repeat(107));
+    check(&format!("unix = '{long}'"), &format!("unix = {long:?}: {PATH}"));
+    check("unix = ''", "unix = \"\": must be the name of a file");
+    const NETWORK: &str =
+        "must be a network, such as 10.0.0.0/8 or fd00::/8, without bits behind its prefix";
+    check("proxy_protocol_from = ['10.0.0.0/8', 'fd00::/8', '::1']", "ok");
+    check("proxy_protocol_from = '10.0.0.0/8, 127.0.0.1'", "ok");
+    check(
+        "proxy_protocol_from = ['10.0.0.0/8', '10.0.0.1/8']",
+        &format!(
+            "proxy_protocol_from = [\"10.0.0.0/8\", \"10.0.0.1/8\"]: \"10.0.0.1/8\" {NETWORK}"
+        ),
+    );
+    let many = vec!["'::1'"; 65].join(", ");
+    let shown = vec!["\"::1\""; 65].join(", ");
+    check(
+        &format!("proxy_protocol_from = [{many}]"),
+        &format!("proxy_protocol_from = [{shown}]: must not name more than 64 networks"),
+    );
+}
+
+#[test]
+fn a_certificate_and_its_key_have_to_fit() {
+    let made = || rcgen::generate_simple_self_signed(["forebay".to_owned()]).unwrap();
+    let (one, other) = (made(), made());
+    let check = |certificate: &str, key: &str, expected: &str| {
+        let (certificate, key) = (scratch(certificate), scratch(key));
+        let files = [certificate.display(), key.display()];
+        let file =
+            format!("primary = 'db'\n[tls]\ncertificate = '{}'\nkey = '{}'", files[0], files[1]);
+        let said = load_from(&file, &[], &[]).map_or_else(|said| said.to_string(), |_| "ok".into());
+        assert!(said.contains(expected), "{said}");
+    };
+    check(&one.cert.pem(), &one.signing_key.serialize_pem(), "ok");
+    check(&one.cert.pem(), &other.signing_key.serialize_pem(), "fit tls.key: keys may not be");
+    check("", &one.signing_key.serialize_pem(), "no certificate in it");
+    check(&one.cert.pem(), "", "must be PEM, and fit tls.key");
+    check(&one.cert.pem(), &one.cert.pem(), "must be PEM, and fit tls.key");
 }
 
 #[test]
@@ -237,6 +284,7 @@ fn passwords_come_from_files_or_the_environment_and_are_never_shown() {
     rules.users[0].password.expose(|bytes| assert_eq!(bytes, b"s3cret-shop"));
     rules.monitor.as_ref().unwrap().password.expose(|bytes| assert_eq!(bytes, b" s3cret-watch "));
     assert!(!format!("{rules:?}").contains("s3cret"));
+    assert_eq!(rules.files, [shop.to_path_buf()], "what is watched");
 
     for file in [
         "[monitor]\npassword = 's3cret",

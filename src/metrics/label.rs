@@ -98,6 +98,8 @@ labels! {
         Denied = "denied",
         /// Not looked at: a name on the deny list, no TLS where TLS is required.
         Refused = "refused",
+        /// Not looked at: too many wrong passwords came from its source.
+        Throttled = "throttled",
         /// The client left, was too slow, or spoke nonsense.
         Broken = "broken",
     }

@@ -55,7 +55,7 @@ pub(super) const CLIENT_CONNECTS: Definition =
 pub(super) const LOGINS: Definition = counter(
     "forebay_logins_total",
     &["result"],
-    "Client logins by how they ended (known, proved, denied, refused, broken).",
+    "Client logins by how they ended (known, proved, denied, refused, throttled, broken).",
 );
 pub(super) const POOL_CONNECTIONS: Definition = gauge(
     "forebay_pool_connections",

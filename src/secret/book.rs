@@ -3,21 +3,25 @@
 //! A learned entry is a password that the primary took; it counts for a while and is then proved
 //! anew. The book asks no server itself and reads no clock: `client::greet` does both, and comes
 //! here to look up, to wait for its turn, and to write down what came out. All of it is bounded.
+//! `app` replaces the listed accounts when their files change.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
-use super::{Credentials, CryptoError, Digest, nonce};
-use crate::limits::{ACCOUNTS_MAX, PROOFS_AT_ONCE, VERIFIERS_PER_NAME_MAX};
+use super::{Credentials, CryptoError, Digest, Throttle, nonce};
+use crate::limits::{ACCOUNTS_MAX, PROOFS_AT_ONCE, PROOFS_KEPT_FOR_KNOWN, VERIFIERS_PER_NAME_MAX};
 use crate::wire::auth::{Digests, caching_sha2_stage2, native_stage2};
 
 /// What is known about accounts.
 pub struct Book {
-    listed: HashMap<Vec<u8>, Vec<Known>>,
+    /// How often each source was wrong lately.
+    pub throttle: Throttle,
+    listed: ArcSwap<HashMap<Vec<u8>, Vec<Known>>>,
     learn: bool,
     denied: Vec<Vec<u8>>,
     fresh_for: Duration,
@@ -25,6 +29,7 @@ pub struct Book {
     refused: Mutex<HashMap<Fingerprint, Instant>>,
     turns: Mutex<HashMap<Fingerprint, Weak<tokio::sync::Mutex<()>>>>,
     proofs: Semaphore,
+    proofs_of_known: Semaphore,
     key: Zeroizing<[u8; 32]>,
 }
 
@@ -83,23 +88,38 @@ pub struct Turn<'a> {
 impl Book {
     /// An empty book.
     pub fn new(policy: Policy) -> Result<Book, CryptoError> {
-        let mut listed: HashMap<Vec<u8>, Vec<Known>> = HashMap::new();
-        for credentials in policy.listed {
-            listed.entry(credentials.user.clone()).or_default().push(Known::new(credentials));
-        }
         let mut key = Zeroizing::new([0; 32]);
         nonce::fill(&mut *key)?;
-        Ok(Book {
-            listed,
+        let book = Book {
+            throttle: Throttle::default(),
+            listed: ArcSwap::default(),
             learn: policy.learn,
             denied: policy.denied,
             fresh_for: policy.fresh_for,
             learned: Mutex::default(),
             refused: Mutex::default(),
             turns: Mutex::default(),
-            proofs: Semaphore::new(PROOFS_AT_ONCE),
+            proofs: Semaphore::new(PROOFS_AT_ONCE - PROOFS_KEPT_FOR_KNOWN),
+            proofs_of_known: Semaphore::new(PROOFS_KEPT_FOR_KNOWN),
             key,
-        })
+        };
+        book.list(policy.listed);
+        Ok(book)
+    }
+
+    /// Replaces the listed accounts. One whose password is what it was keeps its object.
+    pub fn list(&self, accounts: Vec<Arc<Credentials>>) {
+        let before = self.listed.load_full();
+        let mut listed: HashMap<Vec<u8>, Vec<Known>> = HashMap::new();
+        for credentials in accounts {
+            let same = |known: &&Known| {
+                credentials.expose(|password| known.credentials.is_password(password))
+            };
+            let known = before.get(&credentials.user).and_then(|known| known.iter().find(same));
+            let known = known.cloned().unwrap_or_else(|| Known::new(Arc::clone(&credentials)));
+            listed.entry(credentials.user.clone()).or_default().push(known);
+        }
+        self.listed.store(Arc::new(listed));
     }
 
     /// Writes down that the primary took this password. Gives back the entry's own credentials:
@@ -164,7 +184,12 @@ impl Book {
 
     /// Waits for the turn to prove a password. Logins with the same one wait for each other, so
     /// that the second finds what the first learned: 1,000 connects are one login at the primary.
-    pub async fn turn(&self, credentials: &Credentials) -> Result<Turn<'_>, CryptoError> {
+    /// One that was right before does not stand in line with those that never were.
+    pub async fn turn(
+        &self,
+        credentials: &Credentials,
+        was_right: bool,
+    ) -> Result<Turn<'_>, CryptoError> {
         let fingerprint = self.fingerprint(credentials);
         let same = {
             let mut turns = lock(&self.turns);
@@ -178,13 +203,14 @@ impl Book {
             })
         };
         let same = same.lock_owned().await;
-        let all = self.proofs.acquire().await.map_err(|_| CryptoError)?;
+        let line = if was_right { &self.proofs_of_known } else { &self.proofs };
+        let all = line.acquire().await.map_err(|_| CryptoError)?;
         Ok(Turn { _same: same, _all: all })
     }
 
     /// Looks a name up; `fits` says whether a token or a password fits an entry.
     pub fn recall(&self, user: &[u8], now: Instant, fits: impl Fn(&Known) -> bool) -> Recall {
-        if let Some(listed) = self.listed.get(user) {
+        if let Some(listed) = self.listed.load().get(user) {
             let known = listed.iter().find(|known| fits(known));
             return known.map_or(Recall::Unknown, |k| Recall::Fresh(Arc::clone(&k.credentials)));
         }
@@ -211,7 +237,7 @@ impl Book {
 
     /// Whether the operator listed this name with a password.
     pub fn is_listed(&self, user: &[u8]) -> bool {
-        self.listed.contains_key(user)
+        self.listed.load().contains_key(user)
     }
 
     /// Whether this name never logs in.

@@ -155,9 +155,17 @@ impl Session {
         if then.is_none() || then == self.values.database.as_deref() {
             return it;
         }
-        let of_server = then.and_then(|name| std::str::from_utf8(name).ok());
-        let proof = if of_server.is_some_and(is_system_schema) { Proof::No } else { it.proof };
-        Arc::new(Statement { tables_known: false, proof, ..(*it).clone() })
+        let mut it = Statement::clone(&it);
+        let Some(then) = then.and_then(|name| std::str::from_utf8(name).ok()) else {
+            return Arc::new(Statement { tables_known: false, proof: Proof::No, ..it });
+        };
+        if is_system_schema(then) {
+            it.proof = Proof::No;
+        }
+        for table in it.reads.iter_mut().chain(&mut it.writes) {
+            table.schema.get_or_insert_with(|| then.into());
+        }
+        Arc::new(it)
     }
 
     /// The client's number for a statement that was just prepared, and what becomes of the

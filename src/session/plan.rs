@@ -10,7 +10,7 @@ use crate::session::answer::Local;
 use crate::session::hold::{Hold, Holds};
 use crate::session::refusal::Refusal;
 use crate::session::variable::Values;
-use crate::sql::{Effects, Hint, Proof, Scope, Statement, Table, Verb, is_system_schema};
+use crate::sql::{Effects, Hint, Proof, Scope, Statement, Table, Unfit, Verb, is_system_schema};
 use crate::wire::command::Command;
 use crate::wire::reply::Expect;
 
@@ -128,8 +128,16 @@ pub enum Reason {
     Held,
     /// Mode `primary`: everything goes there.
     ModePrimary,
+    /// It reads a view that is not proved to be a plain read.
+    View,
+    /// It reads a table of an engine whose rows replicas may lack.
+    Engine,
+    /// A name in it may have been changed, and was not looked up since.
+    Unlisted,
     /// Longer than what is lexed.
     Long,
+    /// Its client brings new shapes of statements too fast.
+    NewShapes,
     /// It asks about the statement before it.
     Diagnostics,
     /// A session setting.
@@ -156,7 +164,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Read,
         Self::HintReplica,
         Self::HintPrimary,
@@ -164,7 +172,11 @@ impl Reason {
         Self::Unproved,
         Self::Held,
         Self::ModePrimary,
+        Self::View,
+        Self::Engine,
+        Self::Unlisted,
         Self::Long,
+        Self::NewShapes,
         Self::Diagnostics,
         Self::Setting,
         Self::Prepared,
@@ -189,7 +201,11 @@ impl Reason {
             Self::Unproved => "unproved",
             Self::Held => "held",
             Self::ModePrimary => "mode_primary",
+            Self::View => "view",
+            Self::Engine => "engine",
+            Self::Unlisted => "unlisted",
             Self::Long => "long",
+            Self::NewShapes => "new_shapes",
             Self::Diagnostics => "diagnostics",
             Self::Setting => "setting",
             Self::Prepared => "prepared",
@@ -309,7 +325,8 @@ impl Session {
             },
             kind,
             begins: holds_of(it),
-            soils: it.is_long,
+            // A name that may be a view by now may have left a lock behind.
+            soils: it.is_long || it.unfit == Some(Unfit::Unlisted),
             why,
         }
     }
@@ -318,6 +335,7 @@ impl Session {
     fn place(&self, it: &Statement, policy: Policy) -> (Role, Reason) {
         let reader_may = it.statements == 1
             && !it.effects.has_any(Effects::WRITES | Effects::LOCKS_ROWS)
+            && (it.unfit.is_none() || it.hint == Hint::Replica)
             && (it.proof == Proof::Read
                 || (it.proof == Proof::UnknownRead && it.hint == Hint::Replica))
             && !self.is_in_system_schema();
@@ -335,9 +353,15 @@ impl Session {
         }
         match (reader_may, it.hint) {
             (_, Hint::Primary) => (Role::Primary, Reason::HintPrimary),
-            (true, Hint::Replica) if it.proof != Proof::Read => (Role::Reader, Reason::HintReplica),
+            (true, Hint::Replica) if it.proof != Proof::Read || it.unfit.is_some() => {
+                (Role::Reader, Reason::HintReplica)
+            }
             (true, _) => (Role::Reader, Reason::Read),
+            (false, _) if it.unfit.is_some() => {
+                (Role::Primary, it.unfit.map_or(Reason::Unproved, reason_of))
+            }
             (false, _) if it.is_long => (Role::Primary, Reason::Long),
+            (false, _) if it.is_unparsed => (Role::Primary, Reason::NewShapes),
             (false, _) if matches!(it.verb, Verb::Set | Verb::Use) => {
                 (Role::Primary, Reason::Setting)
             }
@@ -409,6 +433,14 @@ impl Session {
             soils: false,
             why,
         }
+    }
+}
+
+fn reason_of(unfit: Unfit) -> Reason {
+    match unfit {
+        Unfit::View => Reason::View,
+        Unfit::Engine => Reason::Engine,
+        Unfit::Unlisted => Reason::Unlisted,
     }
 }
 

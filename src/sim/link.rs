@@ -3,6 +3,8 @@
 //! The proxy holds one end of each; servers and clients of the simulation hold a [`Line`] at the
 //! other. A line that is dropped is a connection that was reset. Knows packets' frames only.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -33,12 +35,13 @@ pub(super) struct Line {
     unread: Vec<u8>,
     random: Random,
     temper: Temper,
-    is_closed: bool,
+    /// Shared with whoever counts connections.
+    closed: Arc<AtomicBool>,
 }
 
 impl Line {
     pub(super) fn new(stream: DuplexStream, random: Random, temper: Temper) -> Self {
-        Self { stream, unread: Vec::new(), random, temper, is_closed: false }
+        Self { stream, unread: Vec::new(), random, temper, closed: Arc::default() }
     }
 
     /// The next packet: its number and its payload. None: the other side has closed, or speaks
@@ -70,14 +73,15 @@ impl Line {
     async fn fill(&mut self) -> bool {
         let len = self.random.between(1, self.temper.piece_bytes_max);
         let read = (&mut self.stream).take(len).read_buf(&mut self.unread).await;
-        self.is_closed = !matches!(read, Ok(len) if len > 0);
-        !self.is_closed
+        let is_open = matches!(read, Ok(len) if len > 0);
+        self.closed.store(!is_open, Ordering::Relaxed);
+        is_open
     }
 
     /// Lets time pass, hearing meanwhile whether the other side closes.
     pub(super) async fn pause(&mut self, ms: u64) {
         let until = Instant::now() + Duration::from_millis(ms);
-        while !self.is_closed {
+        while !self.is_closed() {
             if timeout_at(until, self.fill()).await.is_err() {
                 return;
             }
@@ -92,7 +96,12 @@ impl Line {
 
     /// The other side has been seen to close.
     pub(super) fn is_closed(&self) -> bool {
-        self.is_closed
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Becomes true in the moment when the other side is seen to close.
+    pub(super) fn closed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.closed)
     }
 
     /// Writes all of it in pieces. False: the other side has closed.
@@ -106,7 +115,7 @@ impl Line {
             let len = usize::try_from(len).unwrap_or(usize::MAX).min(rest.len());
             let (piece, left) = rest.split_at_checked(len).unwrap_or((rest, &[]));
             if self.stream.write_all(piece).await.is_err() {
-                self.is_closed = true;
+                self.closed.store(true, Ordering::Relaxed);
                 return false;
             }
             rest = left;
@@ -118,5 +127,11 @@ impl Line {
             }
         }
         true
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 }

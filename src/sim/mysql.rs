@@ -12,6 +12,7 @@ mod talk;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -89,8 +90,8 @@ pub(super) struct State {
     stopped: bool,
     store: Store,
     locks: BTreeMap<String, u32>,
-    /// Logged in and not known to be gone.
-    connections: usize,
+    /// Of each that is logged in: whether it is known to be gone.
+    connections: Vec<Arc<AtomicBool>>,
     connections_max: usize,
     threads: u32,
     last_id: u64,
@@ -238,7 +239,7 @@ impl Farm {
         if server.is_primary() {
             self.oracle.unlocked_all();
         }
-        sleep(Duration::from_millis(random.between(1000, 4000))).await;
+        sleep(Duration::from_millis(random.between(20, 4000))).await;
         if server.at > 0 && random.chance(500) {
             self.forget_some(server, random);
         }
@@ -304,13 +305,20 @@ impl Server {
         self.change(|state| {
             state.up = false;
             state.locks.clear();
-            state.connections = 0;
+            state.connections.clear();
         });
         self.life.send_modify(|life| *life += 1);
     }
 }
 
 impl State {
+    /// One connection more.
+    fn count(&mut self, closed: Arc<AtomicBool>) {
+        self.connections.retain(|closed| !closed.load(Ordering::Relaxed));
+        self.connections.push(closed);
+        self.connections_max = self.connections_max.max(self.connections.len());
+    }
+
     fn replay(&mut self, number: u64, changes: &[Change]) {
         if self.up && !self.stopped {
             self.store.apply(number, changes);

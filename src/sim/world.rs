@@ -24,6 +24,7 @@ use crate::backend::dialer::Ways;
 use crate::backend::fleet::{Fleet, FleetPolicy};
 use crate::backend::probe;
 use crate::client::accept::{Arrival, Peer};
+use crate::client::announce::Announcers;
 use crate::client::enter::enter;
 use crate::client::greet::{Door, OFFERED, Proof, Prove};
 use crate::client::house::House;
@@ -322,7 +323,7 @@ fn build_house(
         connections_max: farm.profile.connections_max,
         idle_max: Duration::from_secs(random.between(1, 60)),
         window: Duration::from_secs(5),
-        monitor,
+        monitor: ArcSwapOption::from(monitor),
     };
     let fleet = Fleet::new(policy, ways, Arc::clone(&metrics), random.next());
     let house = House {
@@ -330,6 +331,7 @@ fn build_house(
         fleet,
         metrics,
         door: ArcSwapOption::empty(),
+        announcers: Announcers::default(),
         control,
         causal: true,
         wait_max: Duration::from_secs(10),

@@ -17,7 +17,7 @@ use crate::limits;
 
 /// Works out what statements do. One per process.
 pub struct Classifier {
-    seed: u64,
+    keys: shape::Keys,
     shapes: quick_cache::sync::Cache<u128, Entry>,
     distrusted: RwLock<HashSet<u128>>,
     /// Counts `distrust` calls; a thread's cache older than that is emptied.
@@ -42,7 +42,7 @@ impl Classifier {
     #[must_use]
     pub fn new(seed: u64) -> Classifier {
         Classifier {
-            seed,
+            keys: shape::Keys::new(seed),
             shapes: quick_cache::sync::Cache::new(limits::DIGEST_CACHE_ENTRIES),
             distrusted: RwLock::new(HashSet::new()),
             epoch: AtomicU64::new(0),
@@ -57,19 +57,28 @@ impl Classifier {
         }
     }
 
-    /// As `classify`, but a shape not seen before is not worked out: `None`. For a client that
-    /// invents shapes; its statement then gets `scan_long`.
-    pub fn classify_known(
+    /// As `classify`, but a shape not seen before is worked out only if `may_work_out` says so.
+    /// Else its tokens have to do: no parser, no proof, and nothing is remembered. For a client
+    /// that invents shapes.
+    pub fn classify_if(
         &self,
         local: &mut LocalCache,
         text: &[u8],
         mode: Mode,
-    ) -> Option<Arc<Statement>> {
-        self.look_up(local, text, mode).ok()
+        may_work_out: impl FnOnce() -> bool,
+    ) -> Arc<Statement> {
+        match self.look_up(local, text, mode) {
+            Ok(statement) => statement,
+            Err(miss) if may_work_out() => self.work_out(local, miss, mode),
+            Err(Miss { digest, hint }) => Arc::new(Statement {
+                is_unparsed: true,
+                ..unproved(&local.shape, mode, hint, digest, "new shapes too fast")
+            }),
+        }
     }
 
-    /// Facts from the first bytes of a text that is too long to parse, or that is not worth it:
-    /// what the tokens show, and never a proved read.
+    /// Facts from the first bytes of a text that is too long to parse: what the tokens show, and
+    /// never a proved read.
     #[must_use]
     pub fn scan_long(text_prefix: &[u8], mode: Mode) -> Statement {
         let mut shape = Vec::new();
@@ -78,11 +87,18 @@ impl Classifier {
             true => shape::write_shape(prefix, mode, &mut shape),
             false => Hint::None,
         };
-        let digest = shape::digest(&shape, mode, hint, 0);
-        let depth = Depth::TokensOnly("too long, or new shapes too fast");
-        let mut statement = rule::facts(&shape, mode, hint, digest, depth);
-        statement.proof = Proof::No;
-        statement
+        unproved(&shape, mode, hint, Digest::NONE, "too long")
+    }
+
+    /// The facts about a text that is not expected again: nothing is remembered.
+    #[must_use]
+    pub fn read_once(text: &[u8], mode: Mode) -> Statement {
+        if text.len() > limits::COMMAND_ROUTED_BYTES_MAX || !mode.lexable {
+            return Self::scan_long(text, mode);
+        }
+        let mut shape = Vec::new();
+        let hint = shape::write_shape(text, mode, &mut shape);
+        rule::facts(&shape, mode, hint, Digest::NONE, Depth::Whole)
     }
 
     /// A replica refused this shape as a write: it is the primary's for ever.
@@ -110,7 +126,7 @@ impl Classifier {
             return Ok(Arc::new(Statement::unknown("character set")));
         }
         let hint = shape::write_shape(text, mode, &mut local.shape);
-        let digest = shape::digest(&local.shape, mode, hint, self.seed);
+        let digest = self.keys.digest(&local.shape, mode, hint);
         let epoch = self.epoch.load(Ordering::Acquire);
         if local.epoch != epoch {
             local.shapes.clear();
@@ -151,6 +167,13 @@ impl Classifier {
         let distrusted = self.distrusted.read().unwrap_or_else(PoisonError::into_inner);
         distrusted.len() >= limits::SHAPES_DISTRUSTED_MAX || distrusted.contains(&digest)
     }
+}
+
+/// What the tokens of a shape show. Not even a hint makes it a read.
+fn unproved(shape: &[u8], mode: Mode, hint: Hint, digest: Digest, why: &'static str) -> Statement {
+    let facts = rule::facts(shape, mode, hint, digest, Depth::TokensOnly(why));
+    let why = if facts.why.is_empty() { why } else { facts.why };
+    Statement { proof: Proof::No, why, ..facts }
 }
 
 struct Miss {

@@ -4,7 +4,7 @@
 //! Filled by `rule` and `verb`.
 
 use std::fmt;
-use std::ops::{BitOr, BitOrAssign};
+use std::ops::{BitAnd, BitOr, BitOrAssign};
 
 /// A set of effects.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -98,6 +98,13 @@ impl BitOr for Effects {
     type Output = Effects;
     fn bitor(self, other: Effects) -> Effects {
         Effects(self.0 | other.0)
+    }
+}
+
+impl BitAnd for Effects {
+    type Output = Effects;
+    fn bitand(self, other: Effects) -> Effects {
+        Effects(self.0 & other.0)
     }
 }
 

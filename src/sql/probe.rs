@@ -21,6 +21,24 @@ pub fn classify(bytes: &[u8]) {
     shape_is_a_fixed_point(text, mode, &fresh);
     proved_means_harmless(&Classifier::scan_long(text, mode));
     assert_ne!(Classifier::scan_long(text, mode).proof, Proof::Read);
+    unparsed_tells_all_but_the_proof(text, mode, &fresh);
+}
+
+/// A session that is told no more than this holds, sets and ends transactions just the same.
+fn unparsed_tells_all_but_the_proof(text: &[u8], mode: Mode, parsed: &Statement) {
+    let refuse = || false;
+    let mut unparsed =
+        (*Classifier::new(7).classify_if(&mut LocalCache::new(), text, mode, refuse)).clone();
+    proved_means_harmless(&unparsed);
+    assert_eq!(unparsed.proof, Proof::No);
+    assert!(unparsed.reads.is_empty() && unparsed.writes.is_empty() && !unparsed.tables_known);
+    if parsed.proof == Proof::UnknownRead {
+        // The parser saw that a table is one about the server.
+        unparsed.effects |= parsed.effects & Effects::SERVER_FACT;
+    }
+    let Statement { proof, reads, writes, tables_known, why, is_unparsed, .. } = parsed.clone();
+    let expected = Statement { proof, reads, writes, tables_known, why, is_unparsed, ..unparsed };
+    assert_eq!(*parsed, expected, "the tokens do not tell it all");
 }
 
 fn mode_of(byte: u8) -> Mode {
@@ -56,6 +74,6 @@ fn shape_is_a_fixed_point(text: &[u8], mode: Mode, statement: &Statement) {
     assert_eq!(once.escape_ascii().to_string(), twice.escape_ascii().to_string());
     shape::write_shape(&once, mode, &mut twice);
     assert_eq!(once.escape_ascii().to_string(), twice.escape_ascii().to_string());
-    let digest = shape::digest(&once, mode, hint, 7);
+    let digest = shape::Keys::new(7).digest(&once, mode, hint);
     assert_eq!(*statement, rule::facts(&twice, mode, hint, digest, Depth::Whole));
 }

@@ -7,7 +7,13 @@
 //! Called by `cache` for each statement; allocates only when a buffer grows.
 
 mod skim;
+mod stops;
 
+use stops::Stops;
+
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use foldhash::quality::FixedState;
 use xxhash_rust::xxh3;
 
 use super::token::{DIGIT, Gap, HIGH, Kind, Lexer, Token, WORD, class};
@@ -20,12 +26,40 @@ pub(crate) struct Digest {
     pub(crate) check: u64,
 }
 
-/// Hashes a shape with the mode and the hint that it was read under.
-pub(crate) fn digest(shape: &[u8], mode: Mode, hint: Hint, seed: u64) -> Digest {
-    let salt = seed ^ u64::from(mode.tag()) << 8 ^ hint as u64;
-    Digest {
-        key: xxh3::xxh3_128_with_seed(shape, salt),
-        check: xxh3::xxh3_64_with_seed(shape, salt.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15),
+impl Digest {
+    /// Of a text that is never looked up.
+    pub(crate) const NONE: Digest = Digest { key: 0, check: 0 };
+}
+
+/// What keys the hashes. The two are of different families: who found a pair of texts that one of
+/// them takes for the same has found nothing for the other.
+pub(crate) struct Keys {
+    secret: [u8; SECRET_BYTES],
+    seed: u64,
+}
+
+/// As many as a long text is hashed with.
+const SECRET_BYTES: usize = 192;
+
+impl Keys {
+    /// Worked out once: to do it for each text costs more than to hash it.
+    pub(crate) fn new(seed: u64) -> Keys {
+        let mut secret = [0; SECRET_BYTES];
+        for (number, part) in (0_u64..).zip(secret.as_chunks_mut::<8>().0) {
+            *part = xxh3::xxh3_64_with_seed(&number.to_le_bytes(), seed).to_le_bytes();
+        }
+        Keys { secret, seed: xxh3::xxh3_64_with_seed(b"check", seed) }
+    }
+
+    /// Hashes a shape with the mode and the hint that it was read under.
+    pub(crate) fn digest(&self, shape: &[u8], mode: Mode, hint: Hint) -> Digest {
+        let under = u64::from(mode.tag()) << 8 ^ hint as u64;
+        let mut check = FixedState::with_seed(self.seed ^ under).build_hasher();
+        check.write(shape);
+        Digest {
+            key: xxh3::xxh3_128_with_secret(shape, &self.secret) ^ u128::from(under) << 64,
+            check: check.finish(),
+        }
     }
 }
 
@@ -135,6 +169,7 @@ struct Writer<'a, 'o> {
     statement_start: bool,
     after_limit: bool,
     after_literal: bool,
+    stops: Stops<'a>,
 }
 
 impl<'a, 'o> Writer<'a, 'o> {
@@ -148,6 +183,7 @@ impl<'a, 'o> Writer<'a, 'o> {
             statement_start: true,
             after_limit: false,
             after_literal: false,
+            stops: Stops::of(text),
         }
     }
 

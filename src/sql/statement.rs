@@ -34,6 +34,11 @@ pub struct Statement {
     pub why: &'static str,
     /// Longer than what is lexed: its end is not known.
     pub is_long: bool,
+    /// What is wrong with a name in it. A text alone never tells: `session` fills it in.
+    pub unfit: Option<Unfit>,
+    /// Its client brings new shapes faster than they are worked out: what the tokens show, whole,
+    /// but no proof and no tables.
+    pub is_unparsed: bool,
 }
 
 impl Statement {
@@ -54,6 +59,8 @@ impl Statement {
             digest: 0,
             why,
             is_long: false,
+            unfit: None,
+            is_unparsed: false,
         }
     }
 }
@@ -67,6 +74,29 @@ pub enum Proof {
     UnknownRead,
     /// Not a read, or known to need the primary.
     No,
+}
+
+/// Why a name in a statement is read from the primary, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unfit {
+    /// A table whose engine does not give replicas its rows, or loses them with a restart.
+    Engine,
+    /// Not looked up yet, or not since it was changed: it may be any of these.
+    Unlisted,
+    /// A view that is not proved to be a plain read of fit tables.
+    View,
+}
+
+impl Unfit {
+    /// In words.
+    #[must_use]
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::Engine => "a table of an engine whose rows replicas may lack",
+            Self::Unlisted => "a name that was not looked up since it may have changed",
+            Self::View => "a view that is not proved to be a plain read",
+        }
+    }
 }
 
 /// What a leading `/* forebay: ... */` asks for.

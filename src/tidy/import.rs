@@ -16,7 +16,7 @@ const DOORS: [(&[&str], &[&str], &[&str]); 2] = [
         &["rustls", "tokio_rustls", "aws_lc_rs", "rcgen"],
         &["src/link", "src/secret"],
         // They carry the listener's TLS configuration from where it is made to where it is used.
-        &["src/app/build.rs", "src/client/greet.rs"],
+        &["src/app/entrance.rs", "src/client/greet.rs"],
     ),
     (&["opensrv_mysql"], &["src/admin/console"], &[]),
 ];

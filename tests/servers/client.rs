@@ -170,19 +170,28 @@ impl Client {
         Ok(client)
     }
 
+    /// Connects to a Unix socket and logs in.
+    pub(crate) fn connect_unix(socket: &Path, login: &Login<'_>) -> Result<Self, Failure> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(ANSWER_WAIT))?;
+        let mut client = Self::hear(Box::new(stream), true)?;
+        client.log_in(login)?;
+        Ok(client)
+    }
+
     /// Connects to a server's Unix socket as its root.
     pub(crate) fn root(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket)
-            .unwrap_or_else(|error| panic!("{}: {error}", socket.display()));
-        stream.set_read_timeout(Some(ANSWER_WAIT)).unwrap();
-        let mut client = Self::hear(Box::new(stream), true).expect("a greeting");
-        client.log_in(&Login::new("root", "")).unwrap_or_else(|failure| panic!("root: {failure}"));
-        client
+        Self::connect_unix(socket, &Login::new("root", ""))
+            .unwrap_or_else(|failure| panic!("root: {}: {failure}", socket.display()))
     }
 
     /// Connects over TCP and hears the greeting, no more.
     pub(crate) fn greeted(address: &str) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(address)?;
+        Self::greeted_over(TcpStream::connect(address)?)
+    }
+
+    /// Hears the greeting over a connection that somebody made.
+    pub(crate) fn greeted_over(stream: TcpStream) -> Result<Self, Failure> {
         stream.set_read_timeout(Some(ANSWER_WAIT))?;
         stream.set_write_timeout(Some(ANSWER_WAIT))?;
         stream.set_nodelay(true)?;

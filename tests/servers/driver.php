@@ -1,9 +1,11 @@
 <?php
 // What a PHP application does with a database, by one of its drivers; prints what it saw.
-// driver.php mysqli|emulated|native HOST:PORT USER PASSWORD DATABASE [look]
+// driver.php mysqli|emulated|native HOST:PORT|localhost:SOCKET USER PASSWORD DATABASE [look]
 mysqli_report(MYSQLI_REPORT_OFF);
 [$_, $driver, $address, $user, $password, $database] = $argv;
 [$host, $port] = explode(':', $address);
+// As WordPress reads DB_HOST.
+[$port, $socket] = $port[0] === '/' ? [0, $port] : [(int) $port, null];
 ini_set('memory_limit', '512M');
 
 function say(string $what, mixed $value): void {
@@ -20,9 +22,9 @@ interface Driver {
 
 class ByMysqli implements Driver {
     public mysqli $link;
-    function __construct(string $host, int $port, string $user, string $password, string $database) {
+    function __construct(string $host, int $port, ?string $socket, string $user, string $password, string $database) {
         $this->link = mysqli_init();
-        if (!@$this->link->real_connect($host, $user, $password, $database, $port)) {
+        if (!@$this->link->real_connect($host, $user, $password, $database, $port, $socket)) {
             die("cannot connect: " . $this->link->connect_error . "\n");
         }
     }
@@ -59,8 +61,9 @@ class ByMysqli implements Driver {
 
 class ByPdo implements Driver {
     public PDO $link;
-    function __construct(string $host, int $port, string $user, string $password, string $database, bool $emulated) {
-        $this->link = new PDO("mysql:host=$host;port=$port;dbname=$database;charset=utf8mb4", $user, $password, [
+    function __construct(string $host, int $port, ?string $socket, string $user, string $password, string $database, bool $emulated) {
+        $place = $socket === null ? "host=$host;port=$port" : "unix_socket=$socket";
+        $this->link = new PDO("mysql:$place;dbname=$database;charset=utf8mb4", $user, $password, [
             PDO::ATTR_EMULATE_PREPARES => $emulated, PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
     }
     function told(PDOException $e): mixed { return $e->errorInfo; }
@@ -93,9 +96,9 @@ class ByPdo implements Driver {
 }
 
 function connect(): Driver {
-    global $driver, $host, $port, $user, $password, $database;
-    return $driver === 'mysqli' ? new ByMysqli($host, (int)$port, $user, $password, $database)
-        : new ByPdo($host, (int)$port, $user, $password, $database, $driver === 'emulated');
+    global $driver, $host, $port, $socket, $user, $password, $database;
+    return $driver === 'mysqli' ? new ByMysqli($host, $port, $socket, $user, $password, $database)
+        : new ByPdo($host, $port, $socket, $user, $password, $database, $driver === 'emulated');
 }
 
 $db = connect();

@@ -7,44 +7,82 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::proxy::Proxy;
+use super::proxy::{Proxy, Setup};
 use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both, until};
 
 on_both!(
     php_mysqli,
     php_pdo_emulated,
     php_pdo_native,
+    php_mysqli_on_a_socket,
+    php_pdo_on_a_socket,
     mysql_in_clear,
     mysql_with_tls,
-    mariadb_with_tls
+    mysql_on_a_socket,
+    mariadb_with_tls,
+    mariadb_on_a_socket,
 );
 
 fn php_mysqli(flavour: Flavour) {
-    php(flavour, "mysqli");
+    php(flavour, "mysqli", Way::Tcp);
+}
+
+fn php_mysqli_on_a_socket(flavour: Flavour) {
+    php(flavour, "mysqli", Way::Unix);
+}
+
+fn php_pdo_on_a_socket(flavour: Flavour) {
+    php(flavour, "emulated", Way::Unix);
 }
 
 fn php_pdo_emulated(flavour: Flavour) {
-    php(flavour, "emulated");
+    php(flavour, "emulated", Way::Tcp);
 }
 
 fn php_pdo_native(flavour: Flavour) {
-    php(flavour, "native");
+    php(flavour, "native", Way::Tcp);
 }
 
 fn mysql_in_clear(flavour: Flavour) {
-    command_line(flavour, "mysql_clear", |address, tenant| {
+    command_line(flavour, "mysql_clear", Way::Tcp, |address, tenant| {
         mysql(address, tenant, &["--ssl-mode=DISABLED", "--get-server-public-key"])
     });
 }
 
 fn mysql_with_tls(flavour: Flavour) {
-    command_line(flavour, "mysql_tls", |address, tenant| {
+    command_line(flavour, "mysql_tls", Way::Tcp, |address, tenant| {
         mysql(address, tenant, &["--ssl-mode=REQUIRED"])
     });
 }
 
+/// On a socket it sends its password as it is, and asks for no key.
+fn mysql_on_a_socket(flavour: Flavour) {
+    command_line(flavour, "mysql_socket", Way::Unix, |host, tenant| mysql(host, tenant, &[]));
+}
+
+fn mariadb_on_a_socket(flavour: Flavour) {
+    command_line(flavour, "mariadb_socket", Way::Unix, |host, tenant| mariadb(host, tenant, &[]));
+}
+
 fn mariadb_with_tls(flavour: Flavour) {
-    command_line(flavour, "mariadb_tls", |address, tenant| mariadb(address, tenant, &["--ssl"]));
+    command_line(flavour, "mariadb_tls", Way::Tcp, |address, tenant| {
+        mariadb(address, tenant, &["--ssl"])
+    });
+}
+
+/// How the client comes to Forebay.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Tcp,
+    Unix,
+}
+
+fn start(stack: &Stack, way: Way) -> Proxy {
+    let setup = Setup::of(stack);
+    match way {
+        Way::Tcp => setup.start(),
+        Way::Unix => setup.unix().start(),
+    }
 }
 
 fn here(name: &str) -> PathBuf {
@@ -60,10 +98,10 @@ fn output_of(command: &mut Command) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-fn php(flavour: Flavour, driver: &str) {
+fn php(flavour: Flavour, driver: &str, way: Way) {
     let stack = Stack::shared(flavour);
-    let tenant = stack.tenant(&format!("php_{driver}"));
-    let proxy = Proxy::start(&stack);
+    let tenant = stack.tenant(&format!("php_{driver}_{way:?}").to_lowercase());
+    let proxy = start(&stack, way);
     let ask = |address: &str, more: &[&str]| {
         let name = &tenant.name;
         let arguments = [driver, address, name, name, name];
@@ -73,22 +111,27 @@ fn php(flavour: Flavour, driver: &str) {
     assert!(direct.contains("still well: "), "without Forebay: {direct}");
     // Twice: the second time logs in by what was learned, on pooled connections.
     for time in ["first", "second"] {
-        assert_same(&direct, &ask(&proxy.address, &[]), time);
+        assert_same(&direct, &ask(&proxy.host(), &[]), time);
     }
     // And a visitor who comes when the replicas have it all is served by one of them.
     let seen = ask(stack.address(PRIMARY), &["look"]);
     let at_replicas = || proxy.metric("forebay_route_total", &["target=\"replica\""]);
     let before = at_replicas();
     until("a read of a replica", || {
-        assert_same(&seen, &ask(&proxy.address, &["look"]), "a look");
+        assert_same(&seen, &ask(&proxy.host(), &["look"]), "a look");
         at_replicas() > before
     });
 }
 
-fn command_line(flavour: Flavour, name: &str, through: impl Fn(&str, &Tenant) -> Command) {
+fn command_line(
+    flavour: Flavour,
+    name: &str,
+    way: Way,
+    through: impl Fn(&str, &Tenant) -> Command,
+) {
     let stack = Stack::shared(flavour);
     let tenant = stack.tenant(name);
-    let proxy = Proxy::start(&stack);
+    let proxy = start(&stack, way);
     let ask = |mut command: Command| {
         let script = File::open(here("driver.sql")).unwrap();
         output_of(command.stdin(script))
@@ -99,16 +142,17 @@ fn command_line(flavour: Flavour, name: &str, through: impl Fn(&str, &Tenant) ->
         Flavour::MySql97 => mysql(stack.address(PRIMARY), &tenant, &["--ssl-mode=REQUIRED"]),
     });
     assert!(direct.contains("ERROR 1146 (42S02)"), "without Forebay: {}", cut(&direct));
-    assert_same(&direct, &ask(through(&proxy.address, &tenant)), name);
+    assert_same(&direct, &ask(through(&proxy.host(), &tenant)), name);
 }
 
 fn arguments(address: &str, tenant: &Tenant) -> Vec<String> {
     let (host, port) = address.split_once(':').unwrap();
     let name = &tenant.name;
+    let place = if port.starts_with('/') { "socket" } else { "port" };
     vec![
         "--no-defaults".into(),
         format!("--host={host}"),
-        format!("--port={port}"),
+        format!("--{place}={port}"),
         format!("--user={name}"),
         format!("--password={name}"),
         format!("--database={name}"),

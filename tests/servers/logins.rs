@@ -16,9 +16,15 @@ on_both!(
 );
 
 fn refusal(proxy: &Proxy, login: &Login<'_>) -> (u16, String) {
-    match Client::connect(&proxy.address, login).err() {
+    refusal_of(Client::connect(&proxy.address, login))
+}
+
+/// What a client was told that was not let in.
+#[track_caller]
+pub(crate) fn refusal_of(login: Result<Client, Failure>) -> (u16, String) {
+    match login.err() {
         Some(Failure::Refused { code, text, .. }) => (code, text),
-        other => panic!("{login:?}: not refused but {other:?}"),
+        other => panic!("not refused but {other:?}"),
     }
 }
 
@@ -125,7 +131,7 @@ fn tls_is_required_with_given_files() {
 }
 
 /// A certificate for this address, made by openssl's command.
-fn certificate() -> (PathBuf, PathBuf) {
+pub(crate) fn certificate() -> (PathBuf, PathBuf) {
     let (certificate, key) = (scratch("certificate.pem"), scratch("key.pem"));
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])

@@ -49,6 +49,12 @@ impl Setup {
         self
     }
 
+    /// It listens on a Unix socket too.
+    pub(crate) fn unix(self) -> Self {
+        let path = socket_path();
+        self.arguments(&["--unix", path.to_str().unwrap()])
+    }
+
     /// The watchers get an account of their own, so that what an account has of connections is
     /// the pool's.
     pub(crate) fn monitored(self) -> Self {
@@ -84,7 +90,9 @@ impl Setup {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .expect("the program");
-        let mut proxy = Proxy { child, address, admin, log };
+        let unix = self.arguments.iter().skip_while(|word| *word != "--unix").nth(1);
+        let unix = unix.map(PathBuf::from);
+        let mut proxy = Proxy { child, address, unix, admin, log };
         let mut ended = None;
         until("ready", || {
             ended = proxy.child.try_wait().unwrap();
@@ -104,6 +112,7 @@ impl Setup {
 pub(crate) struct Proxy {
     pub(crate) child: Child,
     pub(crate) address: String,
+    pub(crate) unix: Option<PathBuf>,
     pub(crate) admin: String,
     log: PathBuf,
 }
@@ -112,6 +121,14 @@ impl Proxy {
     /// With nothing but the addresses.
     pub(crate) fn start(stack: &Stack) -> Self {
         Setup::of(stack).start()
+    }
+
+    /// Where it is, as WordPress is told it: the socket if there is one.
+    pub(crate) fn host(&self) -> String {
+        match &self.unix {
+            Some(path) => format!("localhost:{}", path.display()),
+            None => self.address.clone(),
+        }
     }
 
     /// A client of it.
@@ -196,6 +213,9 @@ impl Drop for Proxy {
         }
         let _ended = self.child.kill();
         let _waited = self.child.wait();
+        if let Some(path) = &self.unix {
+            let _gone = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -215,6 +235,12 @@ pub(crate) fn scratch(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("servers");
     std::fs::create_dir_all(&folder).unwrap();
     folder.join(format!("{}-{number}-{name}", std::process::id()))
+}
+
+/// A name for a socket: it has to be short.
+pub(crate) fn socket_path() -> PathBuf {
+    let number = AtomicU32::fetch_add(&SCRATCHES, 1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("forebay-{}-{number}.sock", std::process::id()))
 }
 
 static SCRATCHES: AtomicU32 = AtomicU32::new(0);

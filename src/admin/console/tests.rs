@@ -59,7 +59,7 @@ async fn start() -> SocketAddr {
     };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address().unwrap();
-    tokio::spawn(serve(listener, Arc::new(door), Arc::new(Fixed)));
+    tokio::spawn(serve(listener, Arc::new(ArcSwap::from_pointee(door)), Arc::new(Fixed)));
     address
 }
 

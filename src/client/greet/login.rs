@@ -11,9 +11,10 @@ use std::time::Instant;
 
 use zeroize::Zeroizing;
 
-use super::{Door, Fault};
+use super::{Door, Fault, THROTTLED};
 use crate::client::accept::Peer;
 use crate::link::{Exchange, Stream};
+use crate::secret::throttle::Try;
 use crate::secret::{Credentials, Digest, Recall};
 use crate::wire::auth::{
     CACHING_SHA2, FAST_OK, FULL, NATIVE, REQUEST_KEY, caching_sha2_verifies, native_verifies,
@@ -112,7 +113,10 @@ impl Login<'_> {
         };
         match self.door.book.recall(user, now(), fits) {
             Recall::Fresh(credentials) => Ok(self.known(credentials)),
-            Recall::Stale(_) | Recall::Unknown => Err(self.denied(user, !is_empty(token))),
+            Recall::Stale(_) | Recall::Unknown => {
+                self.token()?.spend();
+                Err(self.denied(user, !is_empty(token)))
+            }
         }
     }
 
@@ -132,6 +136,10 @@ impl Login<'_> {
             Recall::Fresh(credentials) => credentials,
             Recall::Stale(credentials) => self.prove(credentials, true).await?,
             Recall::Unknown => {
+                // Opening a sealed password is work too.
+                if !self.door.book.throttle.may_try(self.peer.source(), now()) {
+                    return Err(self.throttled());
+                }
                 let password = self.ask_password(user).await?;
                 return self.finish_password(user, password).await;
             }
@@ -154,7 +162,10 @@ impl Login<'_> {
             Recall::Unknown if self.door.book.may_learn(user) => {
                 self.prove(credentials, false).await?
             }
-            Recall::Unknown => return Err(self.denied_with(&credentials)),
+            Recall::Unknown => {
+                self.token()?.spend();
+                return Err(self.denied_with(&credentials));
+            }
         };
         Ok(self.known(credentials))
     }
@@ -185,7 +196,7 @@ impl Login<'_> {
     }
 
     /// Asks the primary, once for all logins that bring the same password at the same time.
-    /// One that was right before stays so while there is nobody to ask.
+    /// One that was right before stays so while there is nobody to ask, and is never throttled.
     async fn prove(
         &self,
         credentials: Arc<Credentials>,
@@ -195,7 +206,7 @@ impl Login<'_> {
         if book.was_refused(&credentials, now()) {
             return Err(self.denied_with(&credentials));
         }
-        let _turn = book.turn(&credentials).await?;
+        let _turn = book.turn(&credentials, was_right).await?;
         // Who held the turn before us may have learned the answer.
         if let Recall::Fresh(known) = self.recall(&credentials) {
             return Ok(known);
@@ -203,9 +214,13 @@ impl Login<'_> {
         if book.was_refused(&credentials, now()) {
             return Err(self.denied_with(&credentials));
         }
+        let token = if was_right { None } else { Some(self.token()?) };
         let Err(refusal) = self.door.prove.prove(Arc::clone(&credentials)).await else {
             return Ok(book.learn(credentials, now()));
         };
+        if meaning(&refusal) != Meaning::NobodyToAsk {
+            token.into_iter().for_each(Try::spend);
+        }
         match meaning(&refusal) {
             Meaning::WrongPassword => {
                 book.refuse(&credentials, now());
@@ -229,6 +244,19 @@ impl Login<'_> {
 
     fn known(&self, credentials: Arc<Credentials>) -> Known {
         Known { credentials, sequence: self.exchange.sequence(), unsent: Vec::new() }
+    }
+
+    /// The right to be wrong once more.
+    fn token(&self) -> Result<Try<'_>, Fault> {
+        let token = self.door.book.throttle.take(self.peer.source(), now());
+        token.ok_or_else(|| self.throttled())
+    }
+
+    /// This says nothing of the name or the password: neither was looked at.
+    fn throttled(&self) -> Fault {
+        let text =
+            format!("Host '{}' is blocked for a moment: too many failed logins", self.peer.host());
+        Fault::refuse(THROTTLED, b"HY000", text)
     }
 
     fn denied_with(&self, credentials: &Credentials) -> Fault {
@@ -273,6 +301,7 @@ enum Step {
 }
 
 /// What the primary's answer says about the password.
+#[derive(PartialEq)]
 enum Meaning {
     WrongPassword,
     Refused,

@@ -96,7 +96,7 @@ const PEER: Peer = Peer::Local;
 impl House {
     /// The server's side: greets, and lets a guest in.
     async fn serve(&self, stream: Stream) -> Result<Guest, GreetError> {
-        let mut guest = greet(stream, &self.door, 7, &PEER).await?;
+        let mut guest = greet(stream, Vec::new(), &self.door, 7, &PEER).await?;
         let mut out = Vec::new();
         guest.write_ok(&mut out, Status::AUTOCOMMIT);
         guest.stream.write_all(&out).await?;
@@ -314,6 +314,41 @@ async fn a_proof_grows_old() {
     house.check("tls u right", "ok, 1").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_wrong_too_often_waits_and_right_passwords_do_not() {
+    const BLOCKED: &str = "Host 'localhost' is blocked for a moment: too many failed logins";
+    let house = house(listed());
+    house.check("tls u right", "ok, 1").await;
+    // Nobody to ask, or a right password: nothing is counted.
+    *house.primary.unwell.lock().unwrap() = Some(2003);
+    for guess in 0..30 {
+        house.check(&format!("tls u unasked{guess}"), "unwell, 1").await;
+    }
+    *house.primary.unwell.lock().unwrap() = None;
+    for guess in 0..18 {
+        house.check(&format!("tls u guess{guess}"), &format!("{DENIED}, 1")).await;
+    }
+    // The same one again costs the primary nothing, and its source nothing more.
+    house.check("tls u guess17", &format!("{DENIED}, 0")).await;
+    house.check("tls shop wrong", &format!("{}, 0", DENIED.replace("'u'", "'shop'"))).await;
+    house.check("tls nobody x", &format!("{}, 1", DENIED.replace("'u'", "'nobody'"))).await;
+    for login in ["tls u other", "plain u other", "tls nobody else", "tls shop wrong", "tls u"] {
+        house.check(login, &format!("{BLOCKED}, 0")).await;
+    }
+    house.check("tls u right", "ok, 0").await;
+    house.check("plain shop right", "ok, 0").await;
+    tokio::time::advance(Duration::from_millis(200)).await;
+    house.check("tls u other", &format!("{DENIED}, 1")).await;
+    house.check("tls u another", &format!("{BLOCKED}, 0")).await;
+    // What was right is proved anew all the same.
+    tokio::time::advance(Duration::from_secs(60)).await;
+    for guess in 0..20 {
+        house.check(&format!("tls u more{guess}"), &format!("{DENIED}, 1")).await;
+    }
+    house.check("tls u right", "ok, 1").await;
+    house.check("tls u more", &format!("{BLOCKED}, 0")).await;
+}
+
 #[tokio::test]
 async fn many_cold_logins_are_one_login_at_the_primary() {
     let house = Arc::new(house(Policy::default()));
@@ -496,6 +531,9 @@ async fn half_and_wrong_packets() {
     check_raw(&house, b"\xff\xff\xff\x01", ("1153", "refused")).await;
     check_raw(&house, b"\x01\0\x01\x01", ("1153", "refused")).await;
     check_raw(&house, b"\x01\0\0\x07x", ("1156", "refused")).await;
+    // Nobody was asked for a PROXY header here.
+    check_raw(&house, b"PROXY TCP4 10.1.2.3 10.9.9.9 1 2\r\n", ("1153", "refused")).await;
+    check_raw(&house, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", ("1153", "refused")).await;
     check_raw(&house, b"GET / HTTP/1.1\r\nHost: db\r\n\r\n", ("1153", "refused")).await;
 }
 
@@ -523,7 +561,7 @@ async fn what_follows_the_login_is_handed_on() {
         bytes.extend_from_slice(b"\x01\0\0\0\x0e");
         client.stream.write_all(&bytes).await.unwrap();
     };
-    let (served, ()) = tokio::join!(greet(far.into(), &house.door, 7, &PEER), speaking);
+    let (served, ()) = tokio::join!(greet(far.into(), Vec::new(), &house.door, 7, &PEER), speaking);
     let mut guest = served.unwrap();
     assert_eq!(guest.unread, b"\x01\0\0\0\x0e");
     let mut out = Vec::new();

@@ -102,12 +102,47 @@ fn the_book_stays_bounded_and_drops_the_oldest() {
 async fn the_same_password_waits_its_turn_and_others_do_not() {
     let book = book();
     let (right, wrong) = (sealed("u", "p"), sealed("u", "q"));
-    let first = book.turn(&right).await.unwrap();
-    let mut second = Box::pin(book.turn(&right));
-    let mut other = Box::pin(book.turn(&wrong));
+    let first = book.turn(&right, false).await.unwrap();
+    let mut second = Box::pin(book.turn(&right, false));
+    let mut other = Box::pin(book.turn(&wrong, false));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(second.as_mut().poll(&mut context).is_pending());
     assert!(other.as_mut().poll(&mut context).is_ready());
     drop(first);
     assert!(second.as_mut().poll(&mut context).is_ready());
+}
+
+#[tokio::test]
+async fn strangers_do_not_delay_who_was_right_before() {
+    let (book, known) = (book(), sealed("u", "p"));
+    let strangers: Vec<_> = (0..100).map(|n| sealed("u", &format!("guess {n}"))).collect();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut turns: Vec<_> =
+        strangers.iter().map(|stranger| Box::pin(book.turn(stranger, false))).collect();
+    let mut held = Vec::new();
+    for turn in &mut turns {
+        if let std::task::Poll::Ready(turn) = turn.as_mut().poll(&mut context) {
+            held.push(turn.unwrap());
+        }
+    }
+    assert_eq!(held.len(), PROOFS_AT_ONCE - PROOFS_KEPT_FOR_KNOWN);
+    assert!(Box::pin(book.turn(&known, true)).as_mut().poll(&mut context).is_ready());
+}
+
+#[test]
+fn the_list_may_be_replaced() {
+    let (book, now) = (book(), Instant::now());
+    let recalled = |user: &[u8], password: &[u8]| match book
+        .recall(user, now, |known| known.credentials.is_password(password))
+    {
+        Recall::Fresh(credentials) => Some(credentials),
+        Recall::Stale(_) | Recall::Unknown => None,
+    };
+    let kept = recalled(b"listed", b"new").unwrap();
+    book.list(vec![sealed("listed", "new"), sealed("listed", "newer"), sealed("other", "x")]);
+    assert!(Arc::ptr_eq(&kept, &recalled(b"listed", b"new").unwrap()), "the same object");
+    assert!(recalled(b"listed", b"newer").is_some() && recalled(b"other", b"x").is_some());
+    assert!(recalled(b"listed", b"old").is_none());
+    book.list(Vec::new());
+    assert!(!book.is_listed(b"listed") && book.may_learn(b"listed"));
 }

@@ -64,8 +64,7 @@ pub(super) struct Session {
     farm: Arc<Farm>,
     at: usize,
     life: u64,
-    pub(super) thread: u32,
-    pub(super) is_counted: bool,
+    thread: u32,
     database: Option<&'static str>,
     variables: BTreeMap<&'static str, String>,
     tracks: BTreeSet<String>,
@@ -102,7 +101,6 @@ impl Session {
             at,
             life,
             thread,
-            is_counted: false,
             database: None,
             variables,
             tracks: BTreeSet::new(),
@@ -134,15 +132,6 @@ impl Session {
         self.told.push(Tracked::Schema(known.into()));
         self.told.push(Tracked::StateChanged);
         DONE
-    }
-
-    /// It is one connection less.
-    pub(super) fn uncount(&mut self) {
-        let counted = std::mem::take(&mut self.is_counted);
-        let Some(server) = self.farm.server(self.at) else { return };
-        if counted && *server.life.borrow() == self.life {
-            server.change(|state| state.connections = state.connections.saturating_sub(1));
-        }
     }
 
     /// The connection is lost by the server's doing, and its locks with it.
@@ -241,6 +230,7 @@ impl Session {
             Asked::Lock(name) => Ok(self.lock(name, client)),
             Asked::Unlock(name) => Ok(self.unlock(&name)),
             Asked::Values(expressions) => self.values(&expressions),
+            Asked::Names => Ok(Answer::Rows(vec!["schema", "name", "what"], Vec::new())),
             Asked::Use(name) => Ok(self.use_database(name)),
             Asked::Collations => {
                 let row = |(id, charset, collation): (u8, &str, &str)| {
@@ -452,7 +442,6 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.reset();
-        self.uncount();
     }
 }
 

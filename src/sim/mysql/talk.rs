@@ -69,7 +69,7 @@ impl Talk<'_> {
             let (_, payload) = self.line.packet().await?;
             let ms = self.random.between(0, self.farm.profile.work_ms_max);
             self.line.pause(ms).await;
-            self.thaw(Some(&mut session)).await;
+            self.thaw().await;
             let command = Command::parse(&payload, capabilities).ok()?;
             let fault = self.fault(&command);
             if let Some(fault) = fault {
@@ -108,19 +108,15 @@ impl Talk<'_> {
     }
 
     /// While the server is frozen nothing goes on.
-    async fn thaw(&mut self, mut session: Option<&mut Session>) {
+    async fn thaw(&mut self) {
         while self.server.look(|state| state.frozen) {
             self.line.pause(20).await;
-            if let Some(session) = session.as_mut().filter(|_| self.line.is_closed()) {
-                // It would still run what it was told, but nobody has this connection any more.
-                session.uncount();
-            }
         }
     }
 
     /// Greets, and takes whoever knows the password.
     async fn welcome(&mut self) -> Option<(Session, Capabilities)> {
-        self.thaw(None).await;
+        self.thaw().await;
         if self.server.look(|state| state.full) {
             let mut out = Vec::new();
             Refused::new(1040, b"08004", "Too many connections").write_as_greeting(&mut out);
@@ -152,9 +148,9 @@ impl Talk<'_> {
             next = write_more(&mut out, next, &[FAST_OK]);
         }
         write_ok(&mut out, next, Status::AUTOCOMMIT, capabilities);
-        let mut session =
-            Session::new(Arc::clone(self.farm), self.server.at, thread, response.charset);
-        self.count(&mut session);
+        let session = Session::new(Arc::clone(self.farm), self.server.at, thread, response.charset);
+        let closed = self.line.closed();
+        self.server.change(|state| state.count(closed));
         self.line.write(&out).await;
         Some((session, capabilities))
     }
@@ -178,15 +174,6 @@ impl Talk<'_> {
             status: Status::AUTOCOMMIT,
             plugin: if is_mariadb { NATIVE } else { CACHING_SHA2 }.into(),
         }
-    }
-
-    /// Whoever is logged in counts, until it is gone.
-    fn count(&self, session: &mut Session) {
-        session.is_counted = true;
-        self.server.change(|state| {
-            state.connections += 1;
-            state.connections_max = state.connections_max.max(state.connections);
-        });
     }
 
     fn fault(&mut self, command: &Command<'_>) -> Option<Fault> {

@@ -8,107 +8,136 @@
 use super::super::token::{BLANK, DIGIT, HIGH, Kind, Lexer, QUOTE, SIMPLE, WORD, class};
 use super::{List, Writer, is_in, is_limit, placeholder};
 
+/// What is known of the last token that ends at `mark` or before. From there on only words, plain
+/// symbols and single blanks were passed; what they tell is asked when it matters, which is seldom.
+struct Last {
+    mark: usize,
+    is_name: bool,
+    is_in: bool,
+}
+
+/// How it goes on after a stop.
+enum Next {
+    /// There.
+    At(usize),
+    /// The lexer goes on from there.
+    Leave(usize),
+}
+
 impl Writer<'_, '_> {
     pub(super) fn skim(&mut self, lexer: &mut Lexer<'_>) {
-        let (plain, mut after_name) = lexer.state();
-        let mut after_in = self.list == List::AfterIn;
-        let open = !after_in && self.list != List::Outside;
+        let (plain, is_name) = lexer.state();
+        let is_in = self.list == List::AfterIn;
+        let open = !is_in && self.list != List::Outside;
         if !plain || open || self.statement_start || self.verbatim {
             return;
         }
-        let text = self.text;
         let quotes = Quotes::of(lexer);
-        let mut at = lexer.position();
-        while let Some(byte) = text.get(at).copied() {
-            match class(byte) {
-                WORD => {
-                    let Some(word) = word_at(text, at) else { break };
-                    at += word.len();
-                    after_in = is_in(word);
-                    self.after_limit = is_limit(word, self.after_limit);
-                    self.after_literal = false;
-                    after_name = true;
-                    // What most often follows a word is worth a branch of its own.
-                    match text.get(at..) {
-                        Some([b' ', next, ..]) if class(*next) & (WORD | SIMPLE) != 0 => at += 1,
-                        Some([b'.', next, ..]) if class(*next) == WORD => {
-                            at += 1;
-                            self.after_limit = false;
-                        }
-                        _ => {}
-                    }
-                }
-                BLANK => {
-                    let Some(next) = self.blanks(at) else { break };
-                    at = next;
-                }
-                SIMPLE => {
-                    after_name = false;
-                    if after_in && byte == b'(' {
-                        after_in = false;
-                        at = self.list_at(at + 1, &quotes);
-                        break;
-                    }
-                    at += 1;
-                    after_in = false;
-                    self.after_limit &= byte == b',';
-                    self.after_literal = false;
-                    match text.get(at..) {
-                        Some([b' ', next, ..]) if class(*next) & !BLANK != 0 => at += 1,
-                        _ => {}
-                    }
-                }
-                _ => {
-                    let Some((end, name)) = self.rarer(at, byte, &quotes) else { break };
-                    at = end;
-                    after_in = false;
-                    after_name = name;
-                }
+        let mut last = Last { mark: lexer.position(), is_name, is_in };
+        let mut at = last.mark;
+        let end = loop {
+            at = self.stops.next(at);
+            match self.stop(at, &mut last, &quotes) {
+                Next::At(next) => at = next,
+                Next::Leave(end) => break end,
             }
-        }
+        };
+        self.catch_up(&mut last, end);
         if !matches!(self.list, List::Open | List::Member { .. }) {
-            self.list = if after_in { List::AfterIn } else { List::Outside };
+            self.list = if last.is_in { List::AfterIn } else { List::Outside };
         }
-        lexer.resume(at, after_name);
+        lexer.resume(end, last.is_name);
     }
 
-    /// A dot before a name, a quoted name or a plain literal: where it ends, and whether it names.
     #[inline]
-    fn rarer(&mut self, at: usize, byte: u8, quotes: &Quotes) -> Option<(usize, bool)> {
+    fn stop(&mut self, at: usize, last: &mut Last, quotes: &Quotes) -> Next {
         let text = self.text;
-        if class(byte) & (QUOTE | DIGIT) != 0 && !quotes.names(byte) {
-            if self.after_literal {
-                return None;
+        // Blanks in front of what is left to the lexer are the lexer's too.
+        let leave = |mark: usize| Next::Leave(at - blanks_before(text, mark, at));
+        let Some(byte) = text.get(at).copied() else { return leave(last.mark) };
+        let passed = text.get(last.mark..at).unwrap_or_default();
+        let kind = class(byte);
+        if kind & (QUOTE | DIGIT) != 0 {
+            if quotes.names(byte) {
+                let Some(end) = quotes.end(text, at) else { return Next::Leave(at) };
+                self.after_limit = false;
+                self.after_literal = false;
+                *last = Last { mark: end, is_name: true, is_in: false };
+                return Next::At(end);
             }
-            let (kind, end) = quotes.literal(text, at)?;
-            let zero = self.after_limit && end == at + 1 && byte == b'0';
-            self.write_literal(at, end, placeholder(kind, zero));
-            return Some((end, false));
+            match passed.last() {
+                Some(before) if kind == DIGIT && class(*before) & (WORD | DIGIT) != 0 => {
+                    return Next::At(at + 1);
+                }
+                // `.5` is one token, unless a name stands before it.
+                Some(b'.') if kind == DIGIT => return Next::Leave(at - 1),
+                // N'text', x'1f': the letter belongs to it.
+                Some(_) if byte == b'\'' && last_word(passed).len() == 1 => {
+                    return Next::Leave(at - 1);
+                }
+                _ => return self.literal_at(at, last, quotes),
+            }
         }
-        let named = quotes.names(byte);
-        let end = match named {
-            true => quotes.end(text, at)?,
-            false if byte == b'.' && class(*text.get(at + 1)?) == WORD => at + 1,
-            false => return None,
-        };
-        self.after_limit = false;
+        if kind == BLANK {
+            let start = at - blanks_before(text, last.mark, at);
+            let after_literal = self.after_literal && start == last.mark;
+            return self.blanks(start, after_literal).map_or(Next::Leave(start), Next::At);
+        }
+        if byte == b'(' {
+            let end_of_in = |byte: &u8| matches!(byte, b'n' | b'N') || class(*byte) == BLANK;
+            let may_be_in = passed.last().is_none_or(end_of_in);
+            if may_be_in {
+                self.catch_up(last, at);
+                if last.is_in {
+                    let end = self.list_at(at + 1, quotes);
+                    *last = Last { mark: end, is_name: false, is_in: false };
+                    return Next::Leave(end);
+                }
+            }
+            return Next::At(at + 1);
+        }
+        match kind {
+            SIMPLE => Next::At(at + 1),
+            // `a$b`, and bytes over 0x7f: the whole word is the lexer's.
+            WORD | HIGH => Next::Leave(at - last_word(passed).len()),
+            _ => leave(last.mark),
+        }
+    }
+
+    #[inline]
+    fn literal_at(&mut self, at: usize, last: &mut Last, quotes: &Quotes) -> Next {
+        self.catch_up(last, at);
+        if self.after_literal {
+            return Next::Leave(at);
+        }
+        let Some((kind, end)) = quotes.literal(self.text, at) else { return Next::Leave(at) };
+        let zero = self.after_limit && end == at + 1 && self.text.get(at) == Some(&b'0');
+        self.write_literal(at, end, placeholder(kind, zero));
+        *last = Last { mark: end, is_name: false, is_in: false };
+        Next::At(end)
+    }
+
+    /// Learns what was passed since the mark.
+    #[inline]
+    fn catch_up(&mut self, last: &mut Last, at: usize) {
+        let blanks = blanks_before(self.text, last.mark, at);
+        let passed = self.text.get(last.mark..at - blanks).unwrap_or_default();
+        last.mark = at;
+        let Some(before) = passed.last() else { return };
+        last.is_name = class(*before) & (WORD | DIGIT) != 0;
+        last.is_in = matches!(before, b'n' | b'N') && is_in(last_word(passed));
+        let may_be_limit = matches!(before, b't' | b'T' | b',');
+        self.after_limit = may_be_limit && is_in_limit(passed, self.after_limit);
         self.after_literal = false;
-        Some((end, named))
     }
 
     /// Blanks become one. Not before a comment, nor between two literals, nor at the text's end.
-    #[inline]
-    fn blanks(&mut self, at: usize) -> Option<usize> {
+    fn blanks(&mut self, at: usize, after_literal: bool) -> Option<usize> {
         let rest = self.text.get(at..)?;
-        if let [b' ', next, ..] = rest
-            && class(*next) & !BLANK != 0
-        {
-            return Some(at + 1);
-        }
         let blanks = rest.iter().take_while(|byte| class(**byte) == BLANK).count();
         let next = class(*rest.get(blanks)?);
         let literal = next & (QUOTE | DIGIT) != 0 || rest.get(blanks + 1) == Some(&b'\'');
-        if next == 0 || (self.after_literal && literal) {
+        if next == 0 || (after_literal && literal) {
             return None;
         }
         self.copy_to(at);
@@ -214,13 +243,40 @@ impl Quotes {
     }
 }
 
-/// The word here, unless the lexer has to look at it: `N'text'`, `$x`, a byte over 0x7f.
+/// How many blanks end there; not from before `mark`.
 #[inline]
-fn word_at(text: &[u8], at: usize) -> Option<&[u8]> {
-    let rest = text.get(at..)?;
-    let bytes = rest.iter().take_while(|byte| class(**byte) & (WORD | DIGIT) != 0).count();
-    let word = rest.get(..bytes)?;
-    let stop = rest.get(bytes).copied().unwrap_or(0);
-    let odd = class(stop) == HIGH || word.first() == Some(&b'$') || (stop == b'\'' && bytes == 1);
-    (!odd).then_some(word)
+fn blanks_before(text: &[u8], mark: usize, at: usize) -> usize {
+    let passed = text.get(mark..at).unwrap_or_default();
+    passed.iter().rev().take_while(|byte| class(**byte) == BLANK).count()
+}
+
+/// The word that the bytes passed end with, or nothing.
+#[inline]
+fn last_word(passed: &[u8]) -> &[u8] {
+    let bytes = passed.iter().rev().take_while(|byte| class(**byte) & (WORD | DIGIT) != 0).count();
+    passed.get(passed.len() - bytes..).unwrap_or_default()
+}
+
+/// Whether a number behind these tokens is LIMIT's or its OFFSET's. `before`: whether one in front
+/// of them would be.
+#[inline]
+fn is_in_limit(passed: &[u8], before: bool) -> bool {
+    let mut passed = passed;
+    loop {
+        let skip = |byte: &&u8| class(**byte) == BLANK || **byte == b',';
+        let skipped = passed.iter().rev().take_while(skip).count();
+        passed = passed.get(..passed.len() - skipped).unwrap_or_default();
+        if passed.is_empty() {
+            return before;
+        }
+        let word = last_word(passed);
+        // An OFFSET is LIMIT's if a number in its place would be.
+        match (is_limit(word, false), is_limit(word, true)) {
+            (true, _) => return true,
+            (false, false) => return false,
+            (false, true) => {
+                passed = passed.get(..passed.len() - word.len()).unwrap_or_default();
+            }
+        }
+    }
 }
