@@ -25,6 +25,7 @@ on_both!(
     what_a_server_would_refuse,
     executing_the_last_prepared,
     a_server_that_forgets,
+    each_is_prepared_once,
 );
 
 fn with_table(stack: &Stack, name: &str) -> Tenant {
@@ -99,6 +100,35 @@ fn go_where_their_texts_go(flavour: Flavour) {
     assert!(executed.len() > 20, "{} at the replicas", executed.len());
     assert!(executed.iter().all(|entry| entry.text.starts_with("SELECT")), "{executed:?}");
     assert_eq!(proxy.metric("forebay_misroute_total", &[]), 0.0);
+}
+
+/// As PHP does it, page after page: what is executed next goes to the connection that knows it.
+fn each_is_prepared_once(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = with_table(&stack, "ps_once");
+    let proxy = few(&stack, 4);
+    let count = |command: &str| {
+        let all = NODES.iter().flat_map(|node| entries(&stack, node, &tenant.name));
+        all.filter(|entry| entry.command == command).count()
+    };
+    let mut executed = 0;
+    let mut visit = |text: &str| {
+        let mut client = proxy.client(&tenant);
+        for number in 0..5 {
+            let it = prepare(&mut client, &format!("{text} + {number}")).unwrap();
+            execute(&mut client, &it, &[Number(7)]).unwrap();
+            execute_again(&mut client, &it, &[Number(8)]).unwrap();
+            close(&mut client, &it);
+            executed += 2;
+        }
+        client.quit();
+    };
+    let texts = ["SELECT text FROM note WHERE n = ?", "UPDATE note SET text = 'x' WHERE n = ?"];
+    for text in texts.iter().cycle().take(20) {
+        visit(text);
+    }
+    until("all is logged", || count("Execute") == executed);
+    assert_eq!(count("Prepare") * 2, executed);
 }
 
 fn two_hundred_sessions_on_four_connections(flavour: Flavour) {
