@@ -13,6 +13,8 @@ mod novelty;
 pub mod read;
 pub mod relay;
 mod replay;
+mod run;
 pub mod serve;
 pub mod slab;
+mod statement;
 mod tally;
