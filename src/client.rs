@@ -12,6 +12,7 @@ mod lease;
 mod novelty;
 pub mod read;
 pub mod relay;
+mod replay;
 pub mod serve;
 pub mod slab;
 mod statement;

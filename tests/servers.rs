@@ -29,6 +29,7 @@ mod servers {
     mod logins;
     mod operations;
     mod pool;
+    mod preamble;
     mod prepared;
     mod routing;
     mod sessions;

@@ -19,6 +19,7 @@ use crate::client::lease::{Leases, insert_id_of};
 use crate::client::novelty::Novelty;
 use crate::client::read::Inbound;
 use crate::client::relay::{Buffers, Exchange, Message, Moved, write_out};
+use crate::client::replay::{Draft, INIT_DB, QUERY};
 use crate::client::slab;
 use crate::client::statement::Call;
 use crate::client::tally::target_of;
@@ -68,6 +69,8 @@ pub struct Conversation {
     pub(super) begins: u8,
     /// A statement that is not proved a read is on its way: an ERR must follow, whatever happens.
     in_flight: bool,
+    /// The answer to the command on its way is to be remembered.
+    pub(super) draft: Option<Box<Draft>>,
 }
 
 /// How a conversation goes on.
@@ -109,6 +112,7 @@ impl Conversation {
             call: None,
             begins: 1,
             in_flight: false,
+            draft: None,
         }
     }
 
@@ -117,6 +121,7 @@ impl Conversation {
         while let Some(Inbound { slab, len, rest }) = self.next_command().await {
             let bytes = slab.get(..len).unwrap_or_default();
             self.begins = 1;
+            self.draft = None;
             let next = self.answer_one(&mut Message { bytes, rest }).await;
             if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
                 self.unread.extend_from_slice(tail);
@@ -144,6 +149,9 @@ impl Conversation {
         match &command {
             Command::Query(text) => {
                 let statement = self.understand(text, message.rest.is_some());
+                if statement.is_replayable && self.replay(QUERY, text, message).await? {
+                    return Ok(Next::Command);
+                }
                 let policy = self.house.policy();
                 let plan = self.session.plan(&statement, policy, &self.house.fleet.freshness);
                 self.carry_out(plan, Said::Statement(&statement, text), message).await
@@ -162,6 +170,11 @@ impl Conversation {
                 Box::pin(self.change_user(body)).await
             }
             _ => {
+                if let Command::InitDb(name) = &command
+                    && self.replay(INIT_DB, name, message).await?
+                {
+                    return Ok(Next::Command);
+                }
                 let plan = self.session.plan_command(&command, false);
                 self.carry_out(plan, Said::Command(&command), message).await
             }
@@ -288,6 +301,7 @@ impl Conversation {
         if self.is_to_be_prepared_anew(said, &moved, &mut lease, message) {
             moved = self.run(it, &mut lease, said, message, buffers).await;
         }
+        self.void_by(said);
         if let Some(changing) = changing {
             self.hear_of(changing, said, &moved);
         }
@@ -323,6 +337,10 @@ impl Conversation {
             // Before the client knows: whoever he tells must see it.
             self.house.fleet.record(write);
         }
+        if !matches!(verdict, Verdict::Retry(_)) {
+            self.session.settle(said);
+            self.record(role, moved.replied, &buffers.out);
+        }
         lease.residue |= it.soils;
         if matches!(verdict, Verdict::Fail(_)) {
             // What is left of a long statement would be read as the next command.
@@ -351,6 +369,18 @@ impl Conversation {
         buffers: &mut Buffers,
     ) -> Moved {
         buffers.flight.clear();
+        // Boxed: rare, and no idle session is to have room for it.
+        let paid;
+        let it = match self.session.owes(said) {
+            [] => it,
+            _ => match Box::pin(self.pay(it, lease, said)).await {
+                Ok(forward) => {
+                    paid = forward;
+                    &paid
+                }
+                Err(()) => return Moved::nothing(),
+            },
+        };
         let mut steps = if it.held {
             put_held_steps(&mut buffers.flight, lease, it.needs)
         } else {
@@ -405,20 +435,25 @@ impl Conversation {
         message.rest = outgoing.rest;
         self.in_flight = false;
         if moved.setup_refused.is_none() {
-            let wanted = self.wanted(it, lease);
-            note_steps(lease, &wanted, steps);
-            if let Said::Command(Command::SetOption(option)) = said {
-                lease.multi_statements = *option == 0;
-            }
-            lease.own(self.session.id);
-            // A statement that was only prepared has left nothing behind.
-            lease.clean &= it.expect == Expect::Prepare;
-            let named = matches!(said, Said::Command(Command::InitDb(_)));
-            if named || !self.walker.summary().tracked.is_empty() {
-                self.session.note_on(said, self.walker.summary(), &mut lease.values);
-            }
+            self.note_run(it, lease, said, steps);
         }
         moved
+    }
+
+    /// What was sent in front of it, and what it did itself, is true of its connection now.
+    fn note_run(&self, it: &Forward, lease: &mut Lease, said: Said<'_>, steps: Steps) {
+        let wanted = self.wanted(it, lease);
+        note_steps(lease, &wanted, steps);
+        if let Said::Command(Command::SetOption(option)) = said {
+            lease.multi_statements = *option == 0;
+        }
+        lease.own(self.session.id);
+        // A statement that was only prepared has left nothing behind.
+        lease.clean &= it.expect == Expect::Prepare;
+        let named = matches!(said, Said::Command(Command::InitDb(_)));
+        if named || !self.walker.summary().tracked.is_empty() {
+            self.session.note_on(said, self.walker.summary(), &mut lease.values);
+        }
     }
 
     pub(super) fn wanted(&self, it: &Forward, lease: &Lease) -> Wanted<'_> {

@@ -177,9 +177,6 @@ const LEAVING: &[u16] = &[1053, 1927, 4031];
 pub fn is_leaving(code: u16) -> bool {
     LEAVING.contains(&code)
 }
-/// Flags that tell of one reply and not of the session.
-const OF_ONE_REPLY: Status =
-    Status(Status::MORE_RESULTS.0 | Status::CURSOR_EXISTS.0 | Status::LAST_ROW_SENT.0);
 /// Errors by which a server refuses a write.
 const REFUSES_WRITES: &[u16] = &[1290, 1792, 1836];
 /// Errors that a client's own limits cause: the primary would not do better.
@@ -252,6 +249,7 @@ impl Session {
             }
         }
         self.learn(it, said, summary, outcome.role);
+        self.note_warnings(said, summary);
         let write = self.write_of(it, said, summary);
         let verdict = match outcome.role {
             Role::Primary => self.keep_primary(it, said, summary),
@@ -301,7 +299,7 @@ impl Session {
     fn learn(&mut self, it: &Forward, said: Said<'_>, summary: &Summary, role: Role) {
         if tells_status(it, summary) {
             let before = self.status;
-            self.status = summary.status.without(OF_ONE_REPLY);
+            self.status = summary.status.lasting();
             if before.has(Status::NO_BACKSLASH_ESCAPES)
                 != self.status.has(Status::NO_BACKSLASH_ESCAPES)
             {
