@@ -65,7 +65,13 @@ pub async fn dial(
         let (mut stream, capabilities) =
             secure(stream, &mut exchange, tls, address, (&greeting, capabilities)).await?;
         let mut auth = Auth { stream: &mut stream, exchange: &mut exchange, login };
-        let status = auth.run(&greeting, capabilities).await?;
+        let status = auth.run(&greeting, capabilities).await.inspect_err(|error| {
+            if let DialError::Plugin(_) = error {
+                let user = String::from_utf8_lossy(&login.credentials.user);
+                // Clients are told no more than of a wrong password.
+                tracing::warn!(%address, %user, %error, "an account cannot be used");
+            }
+        })?;
         if !exchange.take_unread().is_empty() {
             return Err(DialError::Malformed(Malformed { what: "bytes after the login" }));
         }

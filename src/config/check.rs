@@ -3,6 +3,8 @@
 //! Each part notes its own mistakes and goes on, so that all of them are told at once. Called by
 //! `config::load` alone.
 
+mod tls;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,8 +14,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::raw::{self, Raw};
 use super::rules::{
-    Account, Auth, Backend, BackendTls, Certificate, Consistency, Console, Drain, Log, LogFormat,
-    Password, Pool, Rules, Tls,
+    Account, Auth, Consistency, Console, Drain, Log, LogFormat, Password, Pool, Rules,
 };
 use super::{Mistake, Sources};
 use crate::control::Mode;
@@ -34,6 +35,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let replicas = replicas(raw, mistakes);
     let mode = raw.word("mode", mistakes).and_then(|word| Mode::parse(&word));
     let consistency = consistency(raw, mistakes);
+    let local_answers = raw.flag("local_answers", mistakes);
     let threads = raw.whole("threads", mistakes).map(threads);
     let admin_http = admin(raw, "admin.http", "127.0.0.1:9090", mistakes);
     check_loops(raw, listen, admin_http, primary.iter().chain(&replicas), mistakes);
@@ -41,8 +43,8 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let monitor = monitor(raw, mistakes);
     let users = users(raw, mistakes);
     let auth = auth(raw, &users, mistakes);
-    let tls = tls(raw, mistakes);
-    let backend = backend(raw, mistakes);
+    let tls = tls::offered(raw, mistakes);
+    let backend = tls::backend(raw, mistakes);
     let pool = pool(raw, mistakes);
     let freshness_window = raw.whole("freshness.window_ms", mistakes).map(Duration::from_millis);
     let drain = drain(raw, mistakes);
@@ -55,6 +57,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
         replicas,
         mode: mode?,
         consistency: consistency?,
+        local_answers: local_answers?,
         threads: threads?,
         admin_http,
         console,
@@ -379,73 +382,6 @@ fn auth(raw: &Raw, users: &[Account], mistakes: &mut Vec<Mistake>) -> Option<Aut
         mistakes.push(raw.mistake("auth.deny", expected));
     }
     Some(Auth { deny, learn: learn?, ttl: ttl? })
-}
-
-fn tls(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Tls> {
-    let require = raw.flag("tls.require", mistakes);
-    let self_signed = raw.flag("tls.self_signed", mistakes);
-    let given = ["tls.certificate", "tls.key"].map(|key| raw.origin(key).is_some());
-    let certificate = match given {
-        [true, true] => {
-            let certificate = readable(raw, "tls.certificate", mistakes);
-            let key = readable(raw, "tls.key", mistakes);
-            Certificate::Files { certificate: certificate?, key: key? }
-        }
-        [true, false] => {
-            mistakes.push(raw.mistake("tls.key", "must be given with tls.certificate"));
-            return None;
-        }
-        [false, true] => {
-            mistakes.push(raw.mistake("tls.certificate", "must be given with tls.key"));
-            return None;
-        }
-        [false, false] if self_signed? => Certificate::SelfSigned,
-        [false, false] => Certificate::None,
-    };
-    if require? && certificate == Certificate::None {
-        let expected = "must be false without a certificate: nobody could log in";
-        mistakes.push(raw.mistake("tls.require", expected));
-    }
-    Some(Tls { certificate, require: require? })
-}
-
-fn readable(raw: &Raw, name: &str, mistakes: &mut Vec<Mistake>) -> Option<PathBuf> {
-    let path = PathBuf::from(raw.text(name, mistakes)?);
-    match raw::read(&path, limits::CONFIG_BYTES_MAX) {
-        Ok(_) => Some(path),
-        Err(why) => {
-            mistakes.push(raw.mistake(name, why));
-            None
-        }
-    }
-}
-
-fn backend(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Backend> {
-    let tls = raw.word("backend.tls", mistakes);
-    let timeout = raw.whole("backend.connect_timeout_ms", mistakes);
-    let tls = match tls?.as_str() {
-        "verify-identity" => BackendTls::VerifyIdentity,
-        "verify-ca" => BackendTls::VerifyCa,
-        "required" => BackendTls::Required,
-        "preferred" => BackendTls::Preferred,
-        _ => BackendTls::Disabled,
-    };
-    let verifies = matches!(tls, BackendTls::VerifyCa | BackendTls::VerifyIdentity);
-    let tls_ca = match (verifies, raw.origin("backend.tls_ca").is_some()) {
-        (true, true) => Some(readable(raw, "backend.tls_ca", mistakes)?),
-        (false, false) => None,
-        (true, false) => {
-            mistakes.push(raw.mistake("backend.tls_ca", "must be given to verify servers by it"));
-            return None;
-        }
-        (false, true) => {
-            let expected = "must not be given unless backend.tls is verify-ca or verify-identity: \
-                            nothing would be verified by it";
-            mistakes.push(raw.mistake("backend.tls_ca", expected));
-            return None;
-        }
-    };
-    Some(Backend { tls, tls_ca, connect_timeout: Duration::from_millis(timeout?) })
 }
 
 fn pool(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Pool> {
