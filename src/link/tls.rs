@@ -68,9 +68,12 @@ pub async fn accept(
 /// Turns a plain stream into TLS, we being the client. Nothing was said over it when this fails.
 pub async fn connect(stream: Stream, tls: &BackendTls, address: &str) -> io::Result<Stream> {
     let connecting = TlsConnector::from(tls.config()).connect(trust::any_name(), stream);
-    let stream = connecting.await.map_err(trust::in_words)?;
-    tls.check_name(address, stream.get_ref().1.peer_certificates())?;
-    Ok(Stream::TlsClient(Box::new(stream)))
+    let outcome = connecting.await.map_err(trust::in_words).and_then(|stream| {
+        tls.check_name(address, stream.get_ref().1.peer_certificates())?;
+        Ok(Stream::TlsClient(Box::new(stream)))
+    });
+    tls.note(address, outcome.as_ref().err());
+    outcome
 }
 
 /// Why TLS cannot be set up.

@@ -4,6 +4,7 @@ use super::client::{Client, Login};
 use super::logins::refusal_of;
 use super::proxy::{Proxy, Setup};
 use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both, until};
+use super::statement::{execute, prepare};
 use forebay::wire::capability::Capabilities;
 
 on_both!(
@@ -97,6 +98,23 @@ fn what_does_not_counts_within_the_ttl(flavour: Flavour) {
         });
     }
     proxy.assert_alive();
+}
+
+/// As a driver's prepared statement, by the binary protocol.
+#[test]
+fn what_was_prepared_counts_too() {
+    let stack = Stack::shared(Flavour::MariaDb);
+    let administrator = administrator(&stack, "preparing_administrator");
+    let tenant = stack.tenant("prepared_rotation");
+    let proxy = Setup::of(&stack).file("[auth]\nttl_s = 3600").start();
+    proxy.client(&tenant).run("SELECT 1");
+    let mut client = proxy.client(&administrator);
+    let change = format!("ALTER USER {} IDENTIFIED BY 'another'", tenant.name);
+    let Ok(prepared) = prepare(&mut client, &change) else { panic!("{change}") };
+    assert_eq!(try_login(&proxy, &tenant, &tenant.name), 0, "prepared is not done");
+    assert!(execute(&mut client, &prepared, &[]).is_ok());
+    assert_eq!(try_login(&proxy, &tenant, &tenant.name), 1045);
+    assert_eq!(try_login(&proxy, &tenant, "another"), 0);
 }
 
 /// Both are right, until the old one is given up.

@@ -1,7 +1,6 @@
 //! Which servers Forebay believes, and by which plugins it logs in to them.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use super::client::{Client, Login};
 use super::logins::{certificate, refusal_of};
@@ -65,10 +64,10 @@ fn a_server_that_nobody_vouches_for(flavour: Flavour) {
     let tenant = stack.tenant("unvouched");
     let (stranger, _) = certificate();
     let mut proxy = with_tls(&stack, "verify-ca", Some(&stranger)).start();
-    let begun = Instant::now();
     let (code, text) = refusal_of(proxy.try_client(&tenant));
     assert!(code == 1105 && text.contains("signed by none of the authorities"), "{code} {text}");
-    eprintln!("refused after {:?}", begun.elapsed());
+    let log = proxy.log();
+    assert_eq!(log.matches("no TLS with a server").count(), 1, "told once: {log}");
     assert_eq!(proxy.metric("forebay_logins_total", &["result=\"proved\""]), 0.0);
     proxy.assert_alive();
     // MySQL makes an authority for each server: here only the primary's is known.

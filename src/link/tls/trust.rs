@@ -4,7 +4,7 @@
 //! the certificates that MySQL makes for itself name nobody, and one server has several names of
 //! which any may be in its certificate. No revocation lists are read. `backend::dial` is given it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -33,6 +33,8 @@ pub struct BackendTls {
     pub mode: Mode,
     config: Arc<ArcSwap<ClientConfig>>,
     names: Arc<Names>,
+    /// Addresses where it went wrong the last time: the operator is told once.
+    suspects: Arc<Mutex<HashSet<String>>>,
 }
 
 /// Whether a backend connection asks for TLS, and how closely it looks.
@@ -79,14 +81,17 @@ impl BackendTls {
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
         let anyone = Anyone { schemes: schemes(&provider) };
-        let config = Arc::new(ArcSwap::new(client_config(provider, Arc::new(anyone))?));
-        Ok(BackendTls { mode, config, names: Arc::default() })
+        Ok(BackendTls::with(mode, client_config(provider, Arc::new(anyone))?))
     }
 
     /// TLS with servers that somebody vouches for.
     pub fn verified(mode: Mode, authorities: Authorities) -> Result<BackendTls, TlsError> {
-        let config = Arc::new(ArcSwap::new(believing(authorities)?));
-        Ok(BackendTls { mode, config, names: Arc::default() })
+        Ok(BackendTls::with(mode, believing(authorities)?))
+    }
+
+    fn with(mode: Mode, config: Arc<ClientConfig>) -> BackendTls {
+        let config = Arc::new(ArcSwap::new(config));
+        BackendTls { mode, config, names: Arc::default(), suspects: Arc::default() }
     }
 
     /// Others vouch from now on, for connections that are opened from now on. Nothing changes
@@ -101,7 +106,7 @@ impl BackendTls {
     /// The server at this address is configured under that name: both `host:port`.
     pub fn know(&self, address: &str, name: &str) {
         let mut names = self.names.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = names.len() >= SERVERS_MAX * ADDRESSES_PER_NAME_MAX;
+        let is_full = names.len() >= ADDRESSES_MAX;
         if is_full && !names.contains_key(address) {
             // Not looked up for long, or it will be said again.
             let any = names.keys().next().cloned();
@@ -116,6 +121,21 @@ impl BackendTls {
 
     pub(super) fn config(&self) -> Arc<ClientConfig> {
         self.config.load_full()
+    }
+
+    /// Tells the operator when it begins to go wrong with a server, and when it is over.
+    pub(super) fn note(&self, address: &str, error: Option<&io::Error>) {
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            Some(error) => {
+                let has_room = suspects.len() < ADDRESSES_MAX;
+                if has_room && suspects.insert(address.to_owned()) {
+                    tracing::warn!(%address, %error, "no TLS with a server");
+                }
+            }
+            None if suspects.remove(address) => tracing::info!(%address, "TLS with a server again"),
+            None => {}
+        }
     }
 
     /// Whether the certificate is for one of the names that this address is configured under.
@@ -171,6 +191,9 @@ pub(super) fn in_words(error: io::Error) -> io::Error {
         None => error,
     }
 }
+
+/// Addresses that something is remembered about.
+const ADDRESSES_MAX: usize = SERVERS_MAX * ADDRESSES_PER_NAME_MAX;
 
 /// The names of the servers at addresses.
 #[derive(Default)]

@@ -212,8 +212,10 @@ fn what_is_known_of_addresses_is_bounded() {
     for number in 0..10_000 {
         tls.know(&format!("10.0.0.1:{number}"), "db:3306");
         tls.know("10.0.0.2:3306", &format!("db-{number}:3306"));
+        tls.note(&format!("10.0.0.1:{number}"), Some(&nobody()));
     }
     let names = tls.names.0.lock().unwrap();
-    assert!(names.len() <= SERVERS_MAX * ADDRESSES_PER_NAME_MAX);
+    assert!(names.len() <= ADDRESSES_MAX);
+    assert!(tls.suspects.lock().unwrap().len() <= ADDRESSES_MAX);
     assert!(names.values().all(|names| names.len() <= SERVERS_MAX));
 }
