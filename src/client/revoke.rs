@@ -29,3 +29,21 @@ pub(super) fn unless_expired(verdict: Verdict, summary: &Summary) -> Verdict {
         _ => verdict,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_in_the_sandbox_is_for_nobody() {
+        let check = |verdict: Verdict, code: u16, expected: Verdict| {
+            let end = Some(End::Err { code, state: *b"HY000", message: Vec::new() });
+            let summary = Summary { end, ..Summary::default() };
+            assert_eq!(unless_expired(verdict, &summary), expected, "{code}");
+        };
+        check(Verdict::Release, MUST_CHANGE_PASSWORD, Verdict::Discard);
+        check(Verdict::Hold, MUST_CHANGE_PASSWORD, Verdict::Hold);
+        check(Verdict::Release, 1146, Verdict::Release);
+        assert_eq!(unless_expired(Verdict::Release, &Summary::default()), Verdict::Release);
+    }
+}

@@ -114,22 +114,30 @@ async fn only_what_an_authority_signed_is_believed() {
     let mut early = named.clone();
     (early.not_before, early.not_after) = (date_time_ymd(2900, 1, 1), date_time_ymd(2901, 1, 1));
     check(&tls, &ours.sign(&early), "not valid yet").await;
-    // A certificate that was signed, and another's key.
-    let (chain, _) = ours.sign(&named);
-    let (_, key) = ours.sign(&named);
-    let resolver =
-        rustls::sign::CertifiedKey::new(chain, aws_lc_rs::sign::any_supported_type(&key).unwrap());
-    let stolen = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(resolver)));
-    let (near, far) = duplex(64 * 1024);
-    let (near, far) = (Stream::from(near), Stream::from(far));
-    let asked = connect(near, &tls, "db:3306");
-    let (asked, _) = tokio::join!(asked, accept(far, Arc::new(stolen), &[]));
-    let error = asked.err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(error.contains("BadSignature"), "{error}");
+}
+
+/// Whoever listened has seen the certificate; the key that belongs to it he has not.
+#[tokio::test]
+async fn a_certificate_without_its_key_is_worth_nothing() {
+    let ours = Authority::new("ours");
+    let trusted = authorities(&[&ours.pem()]).unwrap();
+    let tls = BackendTls::verified(Mode::VerifyCa, trusted).unwrap();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let (chain, _) = ours.sign(&params("db", &["db"]));
+        let (_, key) = ours.sign(&params("db", &["db"]));
+        let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        let shown = rustls::sign::CertifiedKey::new(chain, key);
+        let stolen = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(shown)));
+        let (near, far) = duplex(64 * 1024);
+        let asked = connect(Stream::from(near), &tls, "db:3306");
+        let (asked, _) = tokio::join!(asked, accept(Stream::from(far), Arc::new(stolen), &[]));
+        let error = asked.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("BadSignature"), "{version:?}: {error}");
+    }
 }
 
 #[tokio::test]
