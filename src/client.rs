@@ -13,6 +13,7 @@ mod novelty;
 pub mod read;
 pub mod relay;
 mod replay;
+mod revoke;
 mod run;
 pub mod serve;
 pub mod slab;

@@ -27,12 +27,15 @@ mod servers {
     mod faults;
     mod freshness;
     mod logins;
+    mod matrix;
     mod operations;
     mod pool;
     mod preamble;
     mod prepared;
+    mod rotation;
     mod routing;
     mod sessions;
     mod shapes;
+    mod trust;
     mod views;
 }
