@@ -89,6 +89,7 @@ impl Scene {
             walker,
             setup_replies: 0,
             pipelined: true,
+            watches: false,
             answers: true,
             begins: &mut 1,
         }

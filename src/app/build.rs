@@ -12,6 +12,7 @@ use crate::backend::dialer::Ways;
 use crate::backend::fleet::{Fleet, FleetPolicy};
 use crate::client::announce::Announcers;
 use crate::client::house::House;
+use crate::client::registry::Registry;
 use crate::config::Rules;
 use crate::config::rules::{Account, BackendTls, Consistency};
 use crate::control::{Control, Demands};
@@ -71,6 +72,7 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         causal: rules.consistency == Consistency::Causal,
         wait_max: rules.pool.wait_max,
         sessions: AtomicU64::new(0),
+        registry: Registry::default(),
     });
     let facts = Arc::new(Shown::new(Arc::clone(&house), rules.settings.clone()));
     let entrance = Arc::new(Entrance::new(rules, Arc::clone(&house), rsa, offered)?);

@@ -91,6 +91,8 @@ pub struct Exchange<'a> {
     pub setup_replies: usize,
     /// The command may be sent together with its set-up: only a proved read may.
     pub pipelined: bool,
+    /// Nobody wants the reply once the client has gone: it is watched meanwhile.
+    pub watches: bool,
     /// There is a reply (COM_STMT_CLOSE has none).
     pub answers: bool,
     /// The number of the reply's first packet: chunks of the command count too.
@@ -303,6 +305,7 @@ impl Exchange<'_> {
                 Ok(_) => Ok(()),
             },
             () = given_up.as_mut() => Err(Broken::Server),
+            () = self.client.closed(), if self.watches => Err(Broken::Client),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::client::house::House;
 use crate::client::lease::{Leases, insert_id_of};
 use crate::client::novelty::Novelty;
 use crate::client::read::Inbound;
+use crate::client::registry::Seat;
 use crate::client::relay::{Buffers, Exchange, Message, Moved, write_out};
 use crate::client::slab;
 use crate::client::tally::target_of;
@@ -33,7 +34,8 @@ use crate::session::hold::Hold;
 use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Verdict, is_misroute};
 use crate::session::plan::{Forward, Kind, Plan, Reason};
 use crate::session::refusal::Refusal;
-use crate::sql::{Classifier, Statement};
+use crate::sql::kill::Kill;
+use crate::sql::{Classifier, Statement, Verb};
 use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
 use crate::wire::err::Err as ErrPacket;
@@ -58,6 +60,8 @@ pub struct Conversation {
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) leases: Leases,
     pub(super) peer: Arc<Peer>,
+    /// What others see of it.
+    pub(super) seat: Arc<Seat>,
     pub(super) walker: Walker,
     sampler: Sampler,
     novelty: Novelty,
@@ -88,6 +92,7 @@ impl Conversation {
         let account = house.fleet.account_of(&credentials);
         let names = house.fleet.catalogs.of(account, &credentials);
         names.note_use();
+        let seat = house.registry.enter(session.id as u32, &credentials);
         Self {
             client,
             capabilities,
@@ -102,6 +107,7 @@ impl Conversation {
             leases: Leases::default(),
             novelty: Novelty::default(),
             peer,
+            seat,
             walker: Walker::new(Expect::Simple, nothing),
             begins: 1,
             in_flight: false,
@@ -110,15 +116,24 @@ impl Conversation {
 
     /// Serves it to its end.
     pub async fn serve(mut self: Box<Self>) {
-        while let Some(Inbound { slab, len, rest }) = self.next_command().await {
+        let seat = Arc::clone(&self.seat);
+        loop {
+            // What was read of a command is lost with the session.
+            let inbound = tokio::select! {
+                biased;
+                inbound = self.next_command() => inbound,
+                () = seat.ended() => None,
+            };
+            let Some(Inbound { slab, len, rest }) = inbound else { break };
             let bytes = slab.get(..len).unwrap_or_default();
             self.begins = 1;
+            seat.begin();
             let next = self.answer_one(&mut Message { bytes, rest }).await;
             if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
                 self.unread.extend_from_slice(tail);
             }
             slab::give_back(slab);
-            if matches!(next, Ok(Next::End) | Err(_)) {
+            if matches!(next, Ok(Next::End) | Err(_)) || seat.is_ended() {
                 break;
             }
         }
@@ -141,7 +156,10 @@ impl Conversation {
             Command::Query(text) => {
                 let statement = self.understand(text, message.rest.is_some());
                 let policy = self.house.policy();
-                let plan = self.session.plan(&statement, policy, &self.house.fleet.freshness);
+                let plan = match statement.verb {
+                    Verb::Other if Kill::is_begun(text, self.session.mode()) => Plan::Kill,
+                    _ => self.session.plan(&statement, policy, &self.house.fleet.freshness),
+                };
                 self.carry_out(plan, Said::Statement(&statement, text), message).await
             }
             Command::Prepare(text) => {
@@ -205,12 +223,13 @@ impl Conversation {
                 self.session.reset();
                 self.answer(Local::Ok).await?;
             }
+            Plan::Kill => return Box::pin(self.kill(said, message)).await,
             Plan::ChangeUser => self.refuse(Refusal::Bug).await?,
         }
         Ok(Next::Command)
     }
 
-    async fn answer(&mut self, local: Local) -> io::Result<()> {
+    pub(super) async fn answer(&mut self, local: Local) -> io::Result<()> {
         self.house.routed(None, Reason::Local);
         let mut out = slab::borrow();
         self.session.answer(local, self.capabilities, self.begins, &mut out);
@@ -221,8 +240,13 @@ impl Conversation {
 
     pub(super) async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
         self.house.failed(refusal);
+        self.tell(&refusal.packet()).await
+    }
+
+    /// An error for the client.
+    pub(super) async fn tell(&mut self, error: &ErrPacket) -> io::Result<()> {
         let mut out = Vec::new();
-        refusal.write(&mut out, self.begins);
+        error.write(&mut out, self.begins);
         write_out(&mut self.client, &out).await
     }
 
@@ -237,6 +261,10 @@ impl Conversation {
         for _ in 0..TRIES_MAX {
             match self.lease(&mut it).await? {
                 Ok((lease, role)) => {
+                    self.seat.work(lease.server(), lease.thread_id);
+                    if self.seat.is_interrupted() {
+                        return Box::pin(self.stop_before(lease, role, message)).await;
+                    }
                     let again = self.attempt(&mut it, (lease, role), said, message, buffers);
                     if !again.await? {
                         return Ok(());
@@ -244,13 +272,13 @@ impl Conversation {
                 }
                 Err(LeaseRefused::Ours(refusal)) => {
                     self.drain(message).await?;
+                    let is_killed = self.seat.is_interrupted();
+                    let refusal = if is_killed { Refusal::Interrupted } else { refusal };
                     return self.refuse(refusal).await;
                 }
                 Err(LeaseRefused::Servers(refused)) => {
                     self.drain(message).await?;
-                    let mut out = Vec::new();
-                    refused.write(&mut out, self.begins);
-                    return write_out(&mut self.client, &out).await;
+                    return self.tell(&refused).await;
                 }
             }
         }
@@ -271,6 +299,9 @@ impl Conversation {
         let mut watch = self.sampler.is_due().then(|| Stopwatch::start(now()));
         let changing = self.house.fleet.catalogs.begin(&self.session, said);
         let moved = self.run(it, &mut lease, said, message, buffers).await;
+        if self.seat.rest().await && moved.end == Ending::Answered {
+            Box::pin(self.take_the_hit(&mut lease)).await;
+        }
         if let Some(changing) = changing {
             self.hear_of(changing, said, &moved);
         }
@@ -282,6 +313,9 @@ impl Conversation {
             return self.setup_failed(it, (lease, role), refused, message).await;
         }
         if moved.client_lost {
+            if it.kind == Kind::Read && moved.replied == Replied::Nothing {
+                Box::pin(self.abandon(lease)).await;
+            }
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         let outcome = Outcome {
@@ -307,6 +341,9 @@ impl Conversation {
         if matches!(verdict, Verdict::Fail(_)) {
             // What is left of a long statement would be read as the next command.
             self.drain(message).await?;
+        }
+        if moved.replied == Replied::Nothing {
+            self.put_own_number(said, &mut buffers.out);
         }
         self.conclude(it, (lease, role), verdict, moved.replied, &buffers.out).await
     }
@@ -365,6 +402,7 @@ impl Conversation {
             walker: &mut self.walker,
             setup_replies: steps.replies,
             pipelined: is_read && message.rest.is_none(),
+            watches: is_read && message.rest.is_none(),
             answers: it.expect != Expect::Nothing,
             begins: &mut self.begins,
         }
@@ -421,6 +459,7 @@ impl Conversation {
         let renewing = lease.renew(&self.credentials, found_rows, self.lease_deadline());
         let renewed = Box::pin(renewing).await;
         renewed.map_err(|error| tracing::debug!(%error, "cannot log in anew"))?;
+        self.seat.move_to(lease.server(), lease.thread_id);
         Ok(put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline))
     }
 
@@ -445,9 +484,7 @@ impl Conversation {
             return Ok(true);
         }
         self.drain(message).await?;
-        let mut out = Vec::new();
-        refused.write(&mut out, self.begins);
-        write_out(&mut self.client, &out).await?;
+        self.tell(&refused).await?;
         Ok(false)
     }
 
@@ -512,5 +549,6 @@ impl Drop for Conversation {
             self.client.try_write_all(&out);
         }
         self.leave();
+        self.house.registry.leave(&self.seat);
     }
 }

@@ -28,6 +28,8 @@ pub enum Plan {
     Ignore,
     /// COM_RESET_CONNECTION: forget, then say OK.
     Reset,
+    /// KILL: it speaks of numbers that only we know.
+    Kill,
     /// COM_CHANGE_USER: log in anew.
     ChangeUser,
     /// The client leaves.
@@ -240,7 +242,7 @@ impl Session {
             Command::Shutdown | Command::BinlogDump | Command::RegisterReplica => {
                 Plan::Refuse(Refusal::NotAllowed)
             }
-            Command::ProcessKill(_) => Plan::Refuse(Refusal::KillUnsupported),
+            Command::ProcessKill(_) => Plan::Kill,
             Command::Refresh | Command::ProcessInfo | Command::Debug | Command::Other(_) => {
                 Plan::Refuse(Refusal::UnknownCommand)
             }
@@ -289,8 +291,11 @@ impl Session {
             // 0 would be believed, and stored.
             return Plan::Refuse(Refusal::StateLost);
         }
-        if statement.verb == Verb::Kill {
-            return Plan::Refuse(Refusal::KillUnsupported);
+        if statement.effects.has(Effects::KILLS) {
+            return match statement.statements {
+                1 => Plan::Kill,
+                _ => Plan::Refuse(Refusal::KillUnsupported),
+            };
         }
         Plan::Forward(self.forward_statement(statement, policy, freshness))
     }

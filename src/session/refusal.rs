@@ -43,8 +43,10 @@ pub enum Refusal {
     UnknownCommand,
     /// COM_SHUTDOWN, COM_BINLOG_DUMP and the like.
     NotAllowed,
-    /// KILL speaks of our ids, which no server knows.
+    /// A KILL that names its victim otherwise than by our number, which no server knows.
     KillUnsupported,
+    /// Somebody killed it before a server had it.
+    Interrupted,
     /// A statement id that this session never got.
     UnknownStatement,
     /// Larger than what is let through.
@@ -65,7 +67,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::OutcomeUnknown,
         Self::TransactionCut,
         Self::StateLost,
@@ -75,6 +77,7 @@ impl Refusal {
         Self::UnknownCommand,
         Self::NotAllowed,
         Self::KillUnsupported,
+        Self::Interrupted,
         Self::UnknownStatement,
         Self::TooLarge,
         Self::Malformed,
@@ -109,9 +112,12 @@ impl Refusal {
             Self::NotAllowed => {
                 (1227, b"42000", "Access denied; this command is not served through the proxy")
             }
-            Self::KillUnsupported => {
-                (1235, b"42000", "KILL is not served through the proxy yet; connect to the server")
-            }
+            Self::KillUnsupported => (
+                1235,
+                b"42000",
+                "The proxy serves KILL [CONNECTION | QUERY] <number> and no other KILL",
+            ),
+            Self::Interrupted => (1317, b"70100", "Query execution was interrupted"),
             Self::UnknownStatement => (1243, b"HY000", "Unknown prepared statement handler"),
             Self::TooLarge => {
                 (1153, b"08S01", "Got a packet bigger than 'max_allowed_packet' bytes")
@@ -149,6 +155,7 @@ impl Refusal {
             | Self::TooLarge
             | Self::Malformed
             | Self::OutOfOrder
+            | Self::Interrupted
             | Self::TooManyPrepared => Blame::Client,
             Self::Bug => Blame::Proxy,
         }
@@ -160,10 +167,16 @@ impl Refusal {
         !matches!(self, Self::OutcomeUnknown | Self::ServerMalformed | Self::Bug)
     }
 
+    /// As a packet.
+    #[must_use]
+    pub fn packet(self) -> Err {
+        let (code, state, message) = self.told();
+        Err { code, state: *state, message: message.as_bytes().to_vec() }
+    }
+
     /// Appends the ERR packet; gives the next sequence number.
     pub fn write(self, out: &mut Vec<u8>, sequence: u8) -> u8 {
-        let (code, state, message) = self.told();
-        Err { code, state: *state, message: message.as_bytes().to_vec() }.write(out, sequence)
+        self.packet().write(out, sequence)
     }
 }
 

@@ -169,7 +169,8 @@ fn conversations() {
     check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | SELECT FOUND_ROWS()", "R R");
     check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | DO 1 | SELECT FOUND_ROWS()", "R P P");
     check("/* forebay: primary */ SELECT 1", "P");
-    check("KILL 7 | SELECT 1", "! R");
+    check("KILL 7 | SELECT 1", "Kill R");
+    check("KILL 7; KILL 8 | SELECT 1; KILL 8", "! !");
     check("SELECT 1; SELECT 2 | SELECT 3", "P* P*");
     check("XA START 'a' | SELECT 1", "P* P*");
 }
@@ -197,7 +198,7 @@ fn a_client_that_invents_shapes_is_held_and_let_go_as_any_other() {
     check("SELECT 1", "SELECT 1; SELECT b FROM t | SELECT 1", "P* P*");
     // What it writes is not known, so it may be anything.
     check("SELECT a FROM other.t", "INSERT INTO t (b) VALUES (1) | SELECT a FROM other.t", "P r");
-    check("SELECT 1", "KILL 7 | SELECT 1", "! R");
+    check("SELECT 1", "KILL 7 | SELECT 1", "Kill R");
 }
 
 #[test]
