@@ -25,6 +25,7 @@ mod servers {
     mod drivers;
     mod faults;
     mod freshness;
+    mod kill;
     mod logins;
     mod operations;
     mod pool;

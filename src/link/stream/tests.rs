@@ -27,7 +27,7 @@ async fn secured((near, far): (Stream, Stream)) -> (Stream, Stream) {
 }
 
 async fn is_closed(stream: &mut Stream) -> bool {
-    tokio::time::timeout(std::time::Duration::from_millis(20), stream.closed()).await.is_ok()
+    tokio::time::timeout(Duration::from_millis(20), stream.closed()).await.is_ok()
 }
 
 /// Says something in pieces and looks at what the other side sees.
