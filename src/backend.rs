@@ -11,5 +11,6 @@ pub mod fleet;
 pub mod pool;
 pub mod probe;
 pub mod query;
+pub mod replays;
 pub mod resolve;
 pub mod setup;

@@ -14,6 +14,7 @@ mod novelty;
 pub mod read;
 pub mod registry;
 pub mod relay;
+mod replay;
 pub mod serve;
 pub mod slab;
 mod tally;

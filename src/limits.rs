@@ -72,6 +72,12 @@ pub const POOL_WAITERS_MAX: usize = 10_000;
 pub const SESSION_VARIABLES_MAX: usize = 64;
 /// Bytes of one carried variable's value.
 pub const SESSION_VALUE_BYTES_MAX: usize = 4 * 1024;
+/// Answers that are remembered.
+pub const REPLAYS_MAX: usize = 4 * 1024;
+/// Bytes of one of them: the command, the answer, and the session's values before and after.
+pub const REPLAY_BYTES_MAX: usize = 8 * 1024;
+/// Commands of one session that were answered from memory and not run since; past that they run.
+pub const UNPLAYED_MAX: usize = 16;
 /// Statements that one session may have prepared.
 pub const PREPARED_PER_SESSION_MAX: usize = 16 * 1024;
 /// Tables and schemas whose last write is remembered by name.

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod hold;
+pub mod local;
 pub mod name;
 pub mod observe;
 pub mod plan;
@@ -20,6 +21,7 @@ use crate::cluster::{Role, ServerId};
 use crate::sql::{Flavour, Mode};
 use crate::wire::ok::Status;
 use hold::{Hold, Holds};
+use local::Unplayed;
 use observe::Dirty;
 use prepared::Prepared;
 use variable::Values;
@@ -55,6 +57,10 @@ pub struct Session {
     prepared: Prepared,
     /// The client said that it may send several statements at once.
     multi_statements: bool,
+    /// Answered from memory since the last statement that ran.
+    unplayed: Unplayed,
+    /// How many warnings the last statement left; none: not known for sure.
+    warnings: Option<u16>,
 }
 
 impl Session {
@@ -80,6 +86,8 @@ impl Session {
             dirty: Dirty::default(),
             prepared: Prepared::default(),
             multi_statements: false,
+            unplayed: Unplayed::default(),
+            warnings: Some(0),
         }
     }
 

@@ -15,6 +15,7 @@ mod function;
 pub mod kill;
 mod parse;
 pub mod probe;
+mod replayable;
 mod rule;
 mod setting;
 mod shape;
@@ -26,6 +27,8 @@ mod verb;
 
 pub use cache::{Classifier, LocalCache};
 pub use effect::Effects;
+#[cfg(test)]
+pub(crate) use replayable::VARIABLES as REPLAYABLE_VARIABLES;
 pub use statement::{Hint, Proof, Scope, Setting, Statement, Unfit};
 pub use table::{Table, is_system_schema};
 pub use verb::Verb;

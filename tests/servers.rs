@@ -29,6 +29,7 @@ mod servers {
     mod logins;
     mod operations;
     mod pool;
+    mod preamble;
     mod routing;
     mod sessions;
     mod shapes;

@@ -63,6 +63,10 @@ pub fn facts(classifier: &Classifier, sql: &str, mode: Mode) -> Vec<(&'static st
     if statement.statements > 1 {
         facts.push(("statements", statement.statements.to_string()));
     }
+    if statement.is_replayable {
+        let when = "once the primary has answered it to the same account in the same state";
+        facts.push(("from memory", when.into()));
+    }
     facts.push(("shape", format!("{:032x}", statement.digest)));
     facts
 }

@@ -20,6 +20,7 @@ use crate::client::novelty::Novelty;
 use crate::client::read::Inbound;
 use crate::client::registry::Seat;
 use crate::client::relay::{Buffers, Exchange, Message, Moved, write_out};
+use crate::client::replay::{Draft, INIT_DB, QUERY};
 use crate::client::slab;
 use crate::client::tally::target_of;
 use crate::cluster::Role;
@@ -69,6 +70,8 @@ pub struct Conversation {
     pub(super) begins: u8,
     /// A statement that is not proved a read is on its way: an ERR must follow, whatever happens.
     in_flight: bool,
+    /// The answer to the command on its way is to be remembered.
+    pub(super) draft: Option<Box<Draft>>,
 }
 
 /// How a conversation goes on.
@@ -111,6 +114,7 @@ impl Conversation {
             walker: Walker::new(Expect::Simple, nothing),
             begins: 1,
             in_flight: false,
+            draft: None,
         }
     }
 
@@ -128,6 +132,7 @@ impl Conversation {
             let bytes = slab.get(..len).unwrap_or_default();
             self.begins = 1;
             seat.begin();
+            self.draft = None;
             let next = self.answer_one(&mut Message { bytes, rest }).await;
             if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
                 self.unread.extend_from_slice(tail);
@@ -155,6 +160,9 @@ impl Conversation {
         match &command {
             Command::Query(text) => {
                 let statement = self.understand(text, message.rest.is_some());
+                if statement.is_replayable && self.replay(QUERY, text, message).await? {
+                    return Ok(Next::Command);
+                }
                 let policy = self.house.policy();
                 let plan = match statement.verb {
                     Verb::Other if Kill::is_begun(text, self.session.mode()) => Plan::Kill,
@@ -175,6 +183,11 @@ impl Conversation {
                 Box::pin(self.change_user(body)).await
             }
             _ => {
+                if let Command::InitDb(name) = &command
+                    && self.replay(INIT_DB, name, message).await?
+                {
+                    return Ok(Next::Command);
+                }
                 let plan = self.session.plan_command(&command, false);
                 self.carry_out(plan, Said::Command(&command), message).await
             }
@@ -302,6 +315,7 @@ impl Conversation {
         if self.seat.rest().await && moved.end == Ending::Answered {
             Box::pin(self.take_the_hit(&mut lease)).await;
         }
+        self.void_by(said);
         if let Some(changing) = changing {
             self.hear_of(changing, said, &moved);
         }
@@ -337,6 +351,10 @@ impl Conversation {
             // Before the client knows: whoever he tells must see it.
             self.house.fleet.record(write);
         }
+        if !matches!(verdict, Verdict::Retry(_)) {
+            self.session.settle(said);
+            self.record(role, moved.replied, &buffers.out);
+        }
         lease.residue |= it.soils;
         if matches!(verdict, Verdict::Fail(_)) {
             // What is left of a long statement would be read as the next command.
@@ -368,6 +386,18 @@ impl Conversation {
         buffers: &mut Buffers,
     ) -> Moved {
         buffers.flight.clear();
+        // Boxed: rare, and no idle session is to have room for it.
+        let paid;
+        let it = match self.session.owes(said) {
+            [] => it,
+            _ => match Box::pin(self.pay(it, lease, said)).await {
+                Ok(forward) => {
+                    paid = forward;
+                    &paid
+                }
+                Err(()) => return Moved::nothing(),
+            },
+        };
         let steps = if it.held {
             put_held_steps(&mut buffers.flight, lease, it.needs)
         } else {
@@ -425,7 +455,7 @@ impl Conversation {
         moved
     }
 
-    fn wanted(&self, it: &Forward, lease: &Lease) -> Wanted<'_> {
+    pub(super) fn wanted(&self, it: &Forward, lease: &Lease) -> Wanted<'_> {
         Wanted {
             values: self.session.values(),
             needs: it.needs,

@@ -34,6 +34,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let replicas = replicas(raw, mistakes);
     let mode = raw.word("mode", mistakes).and_then(|word| Mode::parse(&word));
     let consistency = consistency(raw, mistakes);
+    let local_answers = raw.flag("local_answers", mistakes);
     let threads = raw.whole("threads", mistakes).map(threads);
     let admin_http = admin(raw, "admin.http", "127.0.0.1:9090", mistakes);
     check_loops(raw, listen, admin_http, primary.iter().chain(&replicas), mistakes);
@@ -55,6 +56,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
         replicas,
         mode: mode?,
         consistency: consistency?,
+        local_answers: local_answers?,
         threads: threads?,
         admin_http,
         console,

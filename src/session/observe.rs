@@ -249,6 +249,7 @@ impl Session {
             }
         }
         self.learn(it, said, summary, outcome.role);
+        self.note_warnings(said, summary);
         let write = self.write_of(it, said, summary);
         let verdict = match outcome.role {
             Role::Primary => self.keep_primary(it, said, summary),
@@ -298,7 +299,7 @@ impl Session {
     fn learn(&mut self, it: &Forward, said: Said<'_>, summary: &Summary, role: Role) {
         if tells_status(it, summary) {
             let before = self.status;
-            self.status = summary.status.without(Status::MORE_RESULTS);
+            self.status = summary.status.lasting();
             if before.has(Status::NO_BACKSLASH_ESCAPES)
                 != self.status.has(Status::NO_BACKSLASH_ESCAPES)
             {

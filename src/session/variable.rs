@@ -143,6 +143,13 @@ impl Values {
         }
     }
 
+    /// Bytes that the values take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let database = self.database.as_ref().map_or(0, |name| name.len());
+        self.variables.iter().fold(database, |sum, (_, value)| sum.saturating_add(value.len()))
+    }
+
     /// Takes over what the server's trackers told. False when something cannot be carried.
     pub fn learn(&mut self, tracked: &[Tracked]) -> bool {
         let mut known = true;

@@ -49,6 +49,14 @@ impl Status {
     /// Trackers follow, where they were agreed on.
     pub const STATE_CHANGED: Self = Self(0x4000);
 
+    /// What outlives the statement: the rest tells how it ran, and is cleared before the next.
+    #[must_use]
+    pub const fn lasting(self) -> Self {
+        // More results, index use, cursor, a schema dropped, metadata changed, slow, out
+        // parameters, state changed.
+        Self(self.0 & !(0x0008 | 0x0030 | 0x00c0 | 0x0100 | 0x0400 | 0x0800 | 0x1000 | 0x4000))
+    }
+
     /// Every bit of `other` is set.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0

@@ -229,7 +229,8 @@ impl Client {
         let response = Response {
             capabilities,
             packet_bytes_max: PACKET_BYTES_MAX as u32,
-            charset: 45,
+            // As PHP does: the server's own.
+            charset: self.greeting.charset,
             user: login.user.into(),
             auth: login.token(login.plugin.as_bytes(), &self.greeting.nonce),
             database: login.database.map(Into::into),
@@ -251,7 +252,7 @@ impl Client {
             user: login.user.into(),
             auth: login.token(login.plugin.as_bytes(), &nonce),
             database: login.database.map(Into::into),
-            charset: Some(45),
+            charset: Some(u16::from(self.greeting.charset)),
             plugin: Some(login.plugin.into()),
             attributes: Vec::new(),
         };
