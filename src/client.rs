@@ -10,6 +10,7 @@ pub mod greet;
 pub mod house;
 mod kill;
 mod lease;
+mod local_file;
 mod novelty;
 pub mod read;
 pub mod registry;

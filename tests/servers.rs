@@ -26,6 +26,7 @@ mod servers {
     mod faults;
     mod freshness;
     mod kill;
+    mod local_file;
     mod logins;
     mod operations;
     mod pool;

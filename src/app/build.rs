@@ -47,6 +47,7 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         network: Network::Real,
         tls: tls::BackendTls::unverified(mode).map_err(|error| say("TLS to servers")(&error))?,
         connect_timeout: rules.backend.connect_timeout,
+        local_infile: rules.local_infile,
         baseline: Arc::default(),
     };
     let policy = FleetPolicy {

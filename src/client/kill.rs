@@ -25,11 +25,14 @@ use crate::sql::kill::{Kill, Victim, asks_own_number};
 use crate::sql::{Effects, Verb};
 use crate::wire::command::Command;
 use crate::wire::err::Err as ErrPacket;
+use crate::wire::reply::End;
 use crate::wire::resultset::replace_only_cell;
 
 /// The server knows no such thread: it is done already.
 const NO_SUCH_THREAD: u16 = 1094;
 const NOT_OWNER: u16 = 1095;
+/// It was hit.
+const INTERRUPTED: u16 = 1317;
 
 impl Conversation {
     /// Answers a KILL, or COM_PROCESS_KILL.
@@ -102,6 +105,10 @@ impl Conversation {
     /// What somebody who killed may have left on a connection that answered by then: the next
     /// statement there would be hit. It is met by one of ours.
     pub(super) async fn take_the_hit(&self, lease: &mut Lease) {
+        let end = &self.walker.summary().end;
+        if matches!(end, Some(End::Err { code: INTERRUPTED, .. })) {
+            return;
+        }
         let capabilities = lease.capabilities;
         let _hit_or_not = ask(&mut lease.stream, capabilities, "DO 0").await;
     }

@@ -91,6 +91,8 @@ pub struct Exchange<'a> {
     pub setup_replies: usize,
     /// The command may be sent together with its set-up: only a proved read may.
     pub pipelined: bool,
+    /// The client may be asked for a file.
+    pub asks_file: bool,
     /// Nobody wants the reply once the client has gone: it is watched meanwhile.
     pub watches: bool,
     /// There is a reply (COM_STMT_CLOSE has none).
@@ -268,6 +270,11 @@ impl Exchange<'_> {
                     }
                     // A server that says more than it was asked for is out of step.
                     Scan::Done { .. } => return Err(broken_protocol(moved)),
+                    Scan::Infile { consumed }
+                        if self.asks_file && consumed == self.buffers.inbound.len() =>
+                    {
+                        Box::pin(self.carry_file()).await?;
+                    }
                     Scan::Infile { .. } => {
                         moved.end = Ending::Infile;
                         return Ok(());
@@ -311,7 +318,7 @@ impl Exchange<'_> {
 }
 
 /// Which side broke.
-enum Broken {
+pub(super) enum Broken {
     Server,
     Client,
 }

@@ -16,6 +16,7 @@ use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps
 use crate::client::accept::Peer;
 use crate::client::house::House;
 use crate::client::lease::{Leases, insert_id_of};
+use crate::client::local_file;
 use crate::client::novelty::Novelty;
 use crate::client::read::Inbound;
 use crate::client::registry::Seat;
@@ -165,6 +166,7 @@ impl Conversation {
                 }
                 let policy = self.house.policy();
                 let plan = match statement.verb {
+                    _ if self.lacks_file(&statement) => Plan::Refuse(Refusal::LocalInfileOff),
                     Verb::Other if Kill::is_begun(text, self.session.mode()) => Plan::Kill,
                     _ => self.session.plan(&statement, policy, &self.house.fleet.freshness),
                 };
@@ -432,6 +434,8 @@ impl Conversation {
             walker: &mut self.walker,
             setup_replies: steps.replies,
             pipelined: is_read && message.rest.is_none(),
+            asks_file: matches!(said, Said::Statement(it, _)
+                if local_file::may_be_asked_for(it, self.capabilities)),
             watches: is_read && message.rest.is_none(),
             answers: it.expect != Expect::Nothing,
             begins: &mut self.begins,

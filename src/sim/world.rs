@@ -314,6 +314,7 @@ fn build_house(
         network: Network::Memory(Arc::new(Roads(Arc::clone(farm)))),
         tls: kit.tls.clone(),
         connect_timeout: Duration::from_secs(2),
+        local_infile: false,
         baseline: Arc::default(),
     };
     let (primary, replicas) = farm.addresses();

@@ -113,6 +113,7 @@ impl Stack {
                     "max_allowed_packet=64M",
                     "max_connections=400",
                     "log_bin_trust_function_creators=ON",
+                    "local_infile=ON",
                 ],
             );
         }
