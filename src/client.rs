@@ -16,6 +16,8 @@ pub mod read;
 pub mod registry;
 pub mod relay;
 mod replay;
+mod run;
 pub mod serve;
 pub mod slab;
+mod statement;
 mod tally;

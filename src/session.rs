@@ -6,6 +6,7 @@
 //! only less shared.
 
 pub mod answer;
+pub mod execute;
 pub mod hold;
 pub mod local;
 pub mod name;
@@ -119,6 +120,17 @@ impl Session {
     #[must_use]
     pub const fn holds(&self) -> Holds {
         self.holds
+    }
+
+    /// What the client has prepared.
+    #[must_use]
+    pub const fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// The same, to be changed.
+    pub const fn prepared_mut(&mut self) -> &mut Prepared {
+        &mut self.prepared
     }
 
     /// LAST_INSERT_ID() as it was when its connection was given away.

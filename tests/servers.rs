@@ -19,6 +19,7 @@ mod servers {
     pub(crate) mod haproxy;
     pub(crate) mod proxy;
     pub(crate) mod stack;
+    pub(crate) mod statement;
 
     mod bad_input;
     mod doors;
@@ -31,6 +32,7 @@ mod servers {
     mod operations;
     mod pool;
     mod preamble;
+    mod prepared;
     mod routing;
     mod sessions;
     mod shapes;

@@ -26,7 +26,7 @@ use crate::sql::{Effects, Verb};
 use crate::wire::command::Command;
 use crate::wire::err::Err as ErrPacket;
 use crate::wire::reply::End;
-use crate::wire::resultset::replace_only_cell;
+use crate::wire::resultset::{binary_row, replace_only_row, text_row};
 
 /// The server knows no such thread: it is done already.
 const NO_SUCH_THREAD: u16 = 1094;
@@ -118,8 +118,12 @@ impl Conversation {
         let Said::Statement(it, text) = said else { return };
         let may = it.verb == Verb::Select && it.effects.has(Effects::SERVER_FACT);
         if may && asks_own_number(text, self.session.mode()) {
-            let number = self.seat.number.to_string();
-            replace_only_cell(out, self.capabilities, number.as_bytes());
+            let number = self.seat.number;
+            let is_binary = self.call.is_some();
+            replace_only_row(out, self.capabilities, |before| match is_binary {
+                true => binary_row(before, number),
+                false => Some(text_row(number)),
+            });
         }
     }
 }

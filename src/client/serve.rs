@@ -5,24 +5,22 @@
 //! it owns its leases (`client::lease`).
 
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::backend::catalog::{Account, Underway};
 use crate::backend::pool::Lease;
-use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
 use crate::client::accept::Peer;
 use crate::client::house::House;
-use crate::client::lease::{Leases, insert_id_of};
-use crate::client::local_file;
+use crate::client::lease::Leases;
 use crate::client::novelty::Novelty;
 use crate::client::read::Inbound;
 use crate::client::registry::Seat;
-use crate::client::relay::{Buffers, Exchange, Message, Moved, write_out};
+use crate::client::relay::{Buffers, Message, Moved, write_out};
 use crate::client::replay::{Draft, INIT_DB, QUERY};
 use crate::client::slab;
+use crate::client::statement::Call;
 use crate::client::tally::target_of;
 use crate::cluster::Role;
 use crate::control::Phase;
@@ -32,12 +30,11 @@ use crate::metrics::{Lap, Sampler, Stopwatch};
 use crate::secret::Credentials;
 use crate::session::Session;
 use crate::session::answer::Local;
-use crate::session::hold::Hold;
 use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Verdict, is_misroute};
 use crate::session::plan::{Forward, Kind, Plan, Reason};
 use crate::session::refusal::Refusal;
 use crate::sql::kill::Kill;
-use crate::sql::{Classifier, Statement, Verb};
+use crate::sql::{Classifier, Mode, Statement, Verb};
 use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
 use crate::wire::err::Err as ErrPacket;
@@ -65,12 +62,14 @@ pub struct Conversation {
     /// What others see of it.
     pub(super) seat: Arc<Seat>,
     pub(super) walker: Walker,
+    /// The prepared statement that the command under way speaks of.
+    pub(super) call: Option<Box<Call>>,
     sampler: Sampler,
     novelty: Novelty,
     /// The number of the answer's first packet: 1, or more after a command of several chunks.
     pub(super) begins: u8,
     /// A statement that is not proved a read is on its way: an ERR must follow, whatever happens.
-    in_flight: bool,
+    pub(super) in_flight: bool,
     /// The answer to the command on its way is to be remembered.
     pub(super) draft: Option<Box<Draft>>,
 }
@@ -113,6 +112,7 @@ impl Conversation {
             peer,
             seat,
             walker: Walker::new(Expect::Simple, nothing),
+            call: None,
             begins: 1,
             in_flight: false,
             draft: None,
@@ -172,11 +172,12 @@ impl Conversation {
                 };
                 self.carry_out(plan, Said::Statement(&statement, text), message).await
             }
-            Command::Prepare(text) => {
-                let statement = self.understand(text, message.rest.is_some());
-                let plan = self.session.plan_command(&command, false);
-                self.carry_out(plan, Said::Prepare(&statement), message).await
-            }
+            Command::Prepare(_)
+            | Command::Execute { .. }
+            | Command::LongData { .. }
+            | Command::Fetch { .. }
+            | Command::ResetStatement(_)
+            | Command::CloseStatement(_) => Box::pin(self.answer_prepared(&command, message)).await,
             Command::ChangeUser(body) => {
                 if message.rest.is_some() {
                     self.refuse(Refusal::Malformed).await?;
@@ -196,21 +197,24 @@ impl Conversation {
         }
     }
 
-    fn understand(&mut self, text: &[u8], is_cut: bool) -> Arc<Statement> {
+    pub(super) fn understand(&mut self, text: &[u8], is_cut: bool) -> Arc<Statement> {
         let mode = self.session.mode();
-        let classifier = &self.house.classifier;
         if is_cut {
             let scanned = Classifier::scan_long(text, mode);
             return Arc::new(Statement { is_long: true, ..scanned });
         }
-        let novelty = &mut self.novelty;
-        let may_work_out = || novelty.allows(tokio::time::Instant::now().into_std());
-        let known =
-            slab::with_shapes(|shapes| classifier.classify_if(shapes, text, mode, may_work_out));
-        self.names.see(&self.session, known)
+        let facts = self.facts(text, mode);
+        self.names.see(&self.session, facts)
     }
 
-    async fn carry_out(
+    /// What a text says of itself.
+    pub(super) fn facts(&mut self, text: &[u8], mode: Mode) -> Arc<Statement> {
+        let (classifier, novelty) = (&self.house.classifier, &mut self.novelty);
+        let may_work_out = || novelty.allows(tokio::time::Instant::now().into_std());
+        slab::with_shapes(|shapes| classifier.classify_if(shapes, text, mode, may_work_out))
+    }
+
+    pub(super) async fn carry_out(
         &mut self,
         plan: Plan,
         said: Said<'_>,
@@ -258,8 +262,11 @@ impl Conversation {
         self.tell(&refusal.packet()).await
     }
 
-    /// An error for the client.
+    /// An error for the client, unless the command has no reply.
     pub(super) async fn tell(&mut self, error: &ErrPacket) -> io::Result<()> {
+        if self.spoils(Refusal::StateLost) {
+            return Ok(());
+        }
         let mut out = Vec::new();
         error.write(&mut out, self.begins);
         write_out(&mut self.client, &out).await
@@ -313,7 +320,10 @@ impl Conversation {
         let now = || tokio::time::Instant::now().into_std();
         let mut watch = self.sampler.is_due().then(|| Stopwatch::start(now()));
         let changing = self.house.fleet.catalogs.begin(&self.session, said);
-        let moved = self.run(it, &mut lease, said, message, buffers).await;
+        let mut moved = self.run(it, &mut lease, said, message, buffers).await;
+        if self.is_to_be_prepared_anew(said, &moved, &mut lease, message) {
+            moved = self.run(it, &mut lease, said, message, buffers).await;
+        }
         if self.seat.rest().await && moved.end == Ending::Answered {
             Box::pin(self.take_the_hit(&mut lease)).await;
         }
@@ -333,6 +343,9 @@ impl Conversation {
                 Box::pin(self.abandon(lease)).await;
             }
             return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if moved.end == Ending::Answered {
+            self.note_call(&mut lease);
         }
         let outcome = Outcome {
             role,
@@ -376,125 +389,6 @@ impl Conversation {
         } else if !is_sent {
             changing.end(true);
         }
-    }
-
-    /// Brings the lease to the session's state and moves the bytes.
-    async fn run(
-        &mut self,
-        it: &Forward,
-        lease: &mut Lease,
-        said: Said<'_>,
-        message: &mut Message<'_>,
-        buffers: &mut Buffers,
-    ) -> Moved {
-        buffers.flight.clear();
-        // Boxed: rare, and no idle session is to have room for it.
-        let paid;
-        let it = match self.session.owes(said) {
-            [] => it,
-            _ => match Box::pin(self.pay(it, lease, said)).await {
-                Ok(forward) => {
-                    paid = forward;
-                    &paid
-                }
-                Err(()) => return Moved::nothing(),
-            },
-        };
-        let steps = if it.held {
-            put_held_steps(&mut buffers.flight, lease, it.needs)
-        } else {
-            match self.put_steps(it, lease, &mut buffers.flight).await {
-                Ok(steps) => steps,
-                Err(()) => return Moved::nothing(),
-            }
-        };
-        if lease.stream.is_readable_now() {
-            // It said good-bye while nobody listened: nothing was sent, nothing happened.
-            return Moved::nothing();
-        }
-        let shape = Shape { backend: lease.capabilities, client: self.capabilities };
-        self.walker.reset(it.expect, shape);
-        self.walker.assume_status(self.session.status());
-        let is_read = it.kind == Kind::Read;
-        self.in_flight = !is_read;
-        // A replica that hangs is given up by its probes, and the read is run elsewhere. What the
-        // primary was told to do it may still do: there only the connection tells that it is lost.
-        let given_up = lease.is_reader.then(|| lease.given_up());
-        let given_up = pin!(async move {
-            match given_up {
-                Some(given_up) => given_up.await,
-                None => std::future::pending().await,
-            }
-        });
-        let mut moved = Moved::nothing();
-        Exchange {
-            client: &mut self.client,
-            server: &mut *lease,
-            buffers,
-            walker: &mut self.walker,
-            setup_replies: steps.replies,
-            pipelined: is_read && message.rest.is_none(),
-            asks_file: matches!(said, Said::Statement(it, _)
-                if local_file::may_be_asked_for(it, self.capabilities)),
-            watches: is_read && message.rest.is_none(),
-            answers: it.expect != Expect::Nothing,
-            begins: &mut self.begins,
-        }
-        .run_until(message, &mut moved, given_up)
-        .await;
-        self.in_flight = false;
-        if moved.setup_refused.is_none() {
-            let wanted = self.wanted(it, lease);
-            note_steps(lease, &wanted, steps);
-            if let Said::Command(Command::SetOption(option)) = said {
-                lease.multi_statements = *option == 0;
-            }
-            lease.own(self.session.id);
-            lease.clean = false;
-            let named = matches!(said, Said::Command(Command::InitDb(_)));
-            if named || !self.walker.summary().tracked.is_empty() {
-                self.session.note_on(said, self.walker.summary(), &mut lease.values);
-            }
-        }
-        moved
-    }
-
-    pub(super) fn wanted(&self, it: &Forward, lease: &Lease) -> Wanted<'_> {
-        Wanted {
-            values: self.session.values(),
-            needs: it.needs,
-            insert_id: self.session.insert_id(),
-            is_owner: lease.owner() == self.session.id,
-        }
-    }
-
-    async fn put_steps(
-        &mut self,
-        it: &Forward,
-        lease: &mut Lease,
-        flight: &mut Vec<u8>,
-    ) -> Result<Steps, ()> {
-        let recipe = lease.pool().recipe(lease.is_reader);
-        let baseline = self.house.fleet.baseline();
-        let baseline = baseline.as_deref();
-        let mut steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline);
-        let has_id = !lease.is_reader && self.session.holds().has(Hold::InsertId);
-        if has_id && (steps.resets || steps.fresh) {
-            // It is the session's own connection, and the reset would take the id.
-            let id = insert_id_of(lease).await.ok_or(())?;
-            self.session.keep_insert_id(id);
-            flight.clear();
-            steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline);
-        }
-        if !steps.fresh {
-            return Ok(steps);
-        }
-        let found_rows = self.capabilities.has(Capabilities::FOUND_ROWS);
-        let renewing = lease.renew(&self.credentials, found_rows, self.lease_deadline());
-        let renewed = Box::pin(renewing).await;
-        renewed.map_err(|error| tracing::debug!(%error, "cannot log in anew"))?;
-        self.seat.move_to(lease.server(), lease.thread_id);
-        Ok(put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline))
     }
 
     /// The set-up of a lease was refused: the statement's own error, or the primary instead.
@@ -548,6 +442,9 @@ impl Conversation {
             Verdict::Fail(refusal) => {
                 self.lost(lease, it.why);
                 self.house.failed(refusal);
+                if self.spoils(refusal) {
+                    return Ok(false);
+                }
                 let mut told = Vec::new();
                 if replied == Replied::Nothing {
                     refusal.write(&mut told, self.begins);

@@ -9,6 +9,7 @@ use super::client::{Client, Failure, Login};
 use super::drivers::{mariadb, mysql, output_of};
 use super::proxy::{Proxy, Setup};
 use super::stack::{Flavour, NODES, PRIMARY, Stack, Tenant, on_both, until};
+use super::statement;
 
 on_both!(
     a_statement_is_killed,
@@ -98,6 +99,12 @@ fn a_statement_is_killed(flavour: Flavour) {
     assert_eq!(victim.cell("SELECT COUNT(*) FROM note"), "1");
     victim.run("COMMIT");
     assert_eq!(killer.cell("SELECT COUNT(*) FROM note"), "1");
+    // Prepared.
+    victim.command(3, SLEEP.as_bytes()).unwrap();
+    wait_until_it_runs(&stack, &tenant, SLEEP);
+    let prepared = statement::prepare(&mut killer, &format!("KILL QUERY {number}")).unwrap();
+    statement::execute(&mut killer, &prepared, &[]).unwrap();
+    assert_killed(&mut victim, SLEEP);
     // Itself.
     assert_eq!(killer.refused("KILL QUERY CONNECTION_ID()"), INTERRUPTED);
     assert_eq!(killer.cell("SELECT 1"), "1");
@@ -220,6 +227,9 @@ fn a_number_of_its_own(flavour: Flavour) {
         expected[3] = [&[number.len() as u8], number.as_bytes()].concat();
         assert_eq!(found, expected, "{sql}");
     }
+    let prepared = statement::prepare(&mut through, "SELECT CONNECTION_ID()").unwrap();
+    let told = statement::execute(&mut through, &prepared, &[]).unwrap();
+    assert_eq!(told.text(), through.greeting.thread_id.to_string());
     let more = through.cell("SELECT CONNECTION_ID() + 0");
     assert_ne!(more, through.greeting.thread_id.to_string(), "the server's, as the README says");
 }
