@@ -82,9 +82,9 @@ pub const UNPLAYED_MAX: usize = 16;
 pub const PREPARED_PER_SESSION_MAX: usize = 16 * 1024;
 /// Bytes of their texts.
 pub const PREPARED_TEXT_BYTES_PER_SESSION_MAX: usize = 4 * 1024 * 1024;
-/// Statements that are kept prepared on one server connection. A server allows 16,382 in all
-/// unless it is told otherwise.
-pub const PREPARED_PER_CONNECTION_MAX: usize = 128;
+/// Statements that are kept prepared on one server connection. A server allows 151 connections and
+/// 16,382 statements in all, unless it is told otherwise.
+pub const PREPARED_PER_CONNECTION_MAX: usize = 100;
 /// Bytes of long parameters that a session keeps until they are needed; past that it keeps its
 /// connection instead.
 pub const LONG_DATA_BYTES_PER_SESSION_MAX: usize = 1024 * 1024;
@@ -147,6 +147,7 @@ const _: () = {
     assert!(DIGEST_CACHE_THREAD_ENTRIES <= DIGEST_CACHE_ENTRIES);
     assert!(VIEW_DEPTH_MAX < TABLES_MAX);
     assert!(PROOFS_AT_ONCE <= ACCOUNTS_MAX);
+    assert!(PREPARED_PER_CONNECTION_MAX * 151 < 16_382);
     assert!(PROOFS_KEPT_FOR_KNOWN < PROOFS_AT_ONCE);
     assert!(DEMAND_WAIT_MS_MAX < ADMIN_REQUEST_MS_MAX);
 };

@@ -10,6 +10,7 @@ use super::statement::{
     Statement, body, close, execute, execute_again, fetch, heard, heard_prepare, open, prepare,
     reset, send_long,
 };
+use forebay::limits::PREPARED_PER_CONNECTION_MAX as MAX;
 use forebay::wire::ok::Status;
 
 on_both!(
@@ -350,7 +351,7 @@ fn the_longest_unused_is_closed(flavour: Flavour) {
         let count = |command: &str| all.iter().filter(|entry| entry.command == command).count();
         let (prepared, closed) = (count("Prepare"), count("Close stmt"));
         // The last one that was driven out waits for the next command.
-        prepared > 300 && (128..=129).contains(&(prepared - closed))
+        prepared > 300 && (MAX..=MAX + 1).contains(&(prepared - closed))
     });
 }
 
