@@ -341,34 +341,3 @@ fn control_c(flavour: Flavour, name: &str, program: impl Fn(&str, &Tenant) -> Co
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("1317"), "{told}");
 }
-
-on_both!(compression_is_declined);
-
-/// Clients that would compress speak plainly.
-fn compression_is_declined(flavour: Flavour) {
-    let stack = Stack::shared(flavour);
-    let tenant = stack.tenant("compress");
-    let proxy = Proxy::start(&stack);
-    let sql = ["--execute", "SELECT REPEAT('forebay', 3), @@version IS NULL", "--compress"];
-    for mut command in [
-        mysql(&proxy.address, &tenant, &["--ssl-mode=REQUIRED"]),
-        mariadb(&proxy.address, &tenant, &["--ssl"]),
-    ] {
-        let told = output_of(command.args(sql));
-        assert!(told.contains("forebayforebayforebay\t0"), "{told}");
-    }
-    let (host, port) = proxy.address.split_once(':').unwrap();
-    let name = &tenant.name;
-    let script = format!(
-        "$it = mysqli_init(); $it->real_connect('{host}', '{name}', '{name}', '{name}', {port}, \
-         null, MYSQLI_CLIENT_COMPRESS); echo $it->query('SELECT 40 + 2')->fetch_row()[0];"
-    );
-    // PHP's driver would compress whatever it is offered: it is told so, and not left to fail.
-    let told = output_of(Command::new("php").args(["-r", &script]));
-    assert!(told.contains("connect without MYSQLI_CLIENT_COMPRESS"), "{told}");
-    // Others that ask for it against all hope are served.
-    let compress = forebay::wire::capability::Capabilities::COMPRESS;
-    let mut client =
-        Client::connect(&proxy.address, &Login::new(name, name).with(compress)).unwrap();
-    assert_eq!(client.cell("SELECT 1"), "1");
-}
