@@ -59,6 +59,7 @@ impl Scene {
             capabilities: MODERN,
             thread_id: 1,
             is_reader: true,
+            epoch: 0,
             values: Values::default(),
             statements: Statements::default(),
             residue: false,

@@ -180,6 +180,12 @@ impl Session {
         self.values_changed();
     }
 
+    /// New sessions begin with other settings now; connections that are not held follow them.
+    pub fn begin_anew_in(&mut self, fresh_mode: Mode) {
+        self.fresh_mode = fresh_mode;
+        self.values_changed();
+    }
+
     fn values_changed(&mut self) {
         self.fingerprint = self.values.fingerprint();
         self.mode = mode_of(&self.values, self.status, self.fresh_mode);

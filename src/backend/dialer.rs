@@ -194,6 +194,7 @@ impl Dialer {
             capabilities,
             thread_id: greeting.thread_id,
             is_reader,
+            epoch: baseline.map_or(0, |baseline| baseline.epoch),
             values: Values::default(),
             statements: Statements::default(),
             residue: false,

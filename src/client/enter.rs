@@ -227,7 +227,7 @@ async fn check_database(
 }
 
 /// How the servers read the text of a client that has set nothing.
-fn fresh_mode(house: &House) -> Mode {
+pub(super) fn fresh_mode(house: &House) -> Mode {
     let primary = house.fleet.snapshot().primary;
     let pool = primary.and_then(|id| house.fleet.pool(id));
     let flavour = pool.map_or(Flavour::MySql, |pool| pool.dialer().flavour());

@@ -144,7 +144,7 @@ impl Conversation {
         let baseline = baseline.as_deref();
         let mut steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline);
         let has_id = !lease.is_reader && self.session.holds().has(Hold::InsertId);
-        if has_id && (steps.resets || steps.fresh) {
+        if has_id && (steps.resets.is_some() || steps.fresh) {
             // It is the session's own connection, and the reset would take the id.
             let id = insert_id_of(lease).await.ok_or(())?;
             self.session.keep_insert_id(id);

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::backend::catalog::{Account, Underway};
 use crate::backend::pool::Lease;
 use crate::client::accept::Peer;
+use crate::client::enter::fresh_mode;
 use crate::client::house::House;
 use crate::client::lease::Leases;
 use crate::client::novelty::Novelty;
@@ -54,6 +55,8 @@ pub struct Conversation {
     pub(super) account: u64,
     /// What its statements' names are.
     pub(super) names: Arc<Account>,
+    /// Which of the primary's settings its connections begin with.
+    epoch: u64,
     /// Bytes that came behind the last command.
     pub(super) unread: Vec<u8>,
     pub(super) phase: watch::Receiver<Phase>,
@@ -102,6 +105,7 @@ impl Conversation {
             account,
             names,
             phase: house.control.phases(),
+            epoch: house.fleet.epoch(),
             sampler: Sampler::new(session.id as u32),
             session,
             house,
@@ -198,6 +202,7 @@ impl Conversation {
     }
 
     pub(super) fn understand(&mut self, text: &[u8], is_cut: bool) -> Arc<Statement> {
+        self.follow_settings();
         let mode = self.session.mode();
         if is_cut {
             let scanned = Classifier::scan_long(text, mode);
@@ -205,6 +210,15 @@ impl Conversation {
         }
         let facts = self.facts(text, mode);
         self.names.see(&self.session, facts)
+    }
+
+    /// The connections that it gets begin with other settings now, such as how a text is read.
+    fn follow_settings(&mut self) {
+        let epoch = self.house.fleet.epoch();
+        if epoch != self.epoch && !self.session.holds().is_hard() {
+            self.epoch = epoch;
+            self.session.begin_anew_in(fresh_mode(&self.house));
+        }
     }
 
     /// What a text says of itself.
