@@ -7,8 +7,10 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 use crate::backend::connection::Connection;
 use crate::limits;
@@ -17,6 +19,9 @@ use crate::session::observe::{Ending, Replied, Sent};
 use crate::wire::err::Err as ErrPacket;
 use crate::wire::frame::{Header, read_packet};
 use crate::wire::reply::{Scan, Walker};
+
+/// A read whose client has left may go on so long between two bytes.
+const LAST_MOMENT: Duration = Duration::from_millis(50);
 
 /// A command as far as it was read.
 #[derive(Debug)]
@@ -307,13 +312,20 @@ impl Exchange<'_> {
         // Cancel-safe: a read that is not ready has taken nothing.
         tokio::select! {
             biased;
-            read = self.server.stream.read_buf(inbound) => match read {
-                Ok(0) | Err(_) => Err(Broken::Server),
-                Ok(_) => Ok(()),
-            },
-            () = given_up.as_mut() => Err(Broken::Server),
-            () = self.client.closed(), if self.watches => Err(Broken::Client),
+            read = self.server.stream.read_buf(inbound) => return some(read),
+            () = given_up.as_mut() => return Err(Broken::Server),
+            () = self.client.closed(), if self.watches => {}
         }
+        // What ends in a moment costs less than its end by force.
+        let reading = self.server.stream.read_buf(inbound);
+        timeout(LAST_MOMENT, reading).await.map_or(Err(Broken::Client), some)
+    }
+}
+
+fn some(read: io::Result<usize>) -> Result<(), Broken> {
+    match read {
+        Ok(0) | Err(_) => Err(Broken::Server),
+        Ok(_) => Ok(()),
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::client::{Client, Failure, Login};
-use super::drivers::{mariadb, mysql, output_of};
+use super::client::{Client, Failure};
+use super::drivers::{mariadb, mysql};
 use super::proxy::{Proxy, Setup};
 use super::stack::{Flavour, NODES, PRIMARY, Stack, Tenant, on_both, until};
 use super::statement;
