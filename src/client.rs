@@ -16,6 +16,7 @@ pub mod read;
 pub mod registry;
 pub mod relay;
 mod replay;
+mod revoke;
 mod run;
 pub mod serve;
 pub mod slab;

@@ -5,6 +5,7 @@
 //! learning. No sockets, no clock: `client` moves the bytes. A session that holds is never wrong,
 //! only less shared.
 
+pub mod account;
 pub mod answer;
 pub mod execute;
 pub mod hold;

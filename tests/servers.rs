@@ -30,12 +30,15 @@ mod servers {
     mod kill;
     mod local_file;
     mod logins;
+    mod matrix;
     mod operations;
     mod pool;
     mod preamble;
     mod prepared;
+    mod rotation;
     mod routing;
     mod sessions;
     mod shapes;
+    mod trust;
     mod views;
 }

@@ -91,6 +91,7 @@ async fn discover(fleet: Arc<Fleet>) {
         };
         for name in &fleet.policy.replicas {
             for address in resolve(&fleet.ways.network, name).await {
+                fleet.ways.tls.know(&address, name);
                 if settled.contains(&address) && fleet.is_well_at(&address) {
                     continue;
                 }

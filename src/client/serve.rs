@@ -20,6 +20,7 @@ use crate::client::read::Inbound;
 use crate::client::registry::Seat;
 use crate::client::relay::{Buffers, Message, Moved, write_out};
 use crate::client::replay::{Draft, INIT_DB, QUERY};
+use crate::client::revoke;
 use crate::client::slab;
 use crate::client::statement::Call;
 use crate::client::tally::target_of;
@@ -345,6 +346,7 @@ impl Conversation {
         if let Some(changing) = changing {
             self.hear_of(changing, said, &moved);
         }
+        self.void_proofs(said, &moved);
         if let Some(watch) = &mut watch {
             watch.lap(Lap::Backend, now());
             self.house.metrics.timings.observe(target_of(Some(role)), watch);
@@ -376,6 +378,7 @@ impl Conversation {
             }
         }
         let (verdict, write) = self.session.observe(it, said, &outcome);
+        let verdict = revoke::unless_expired(verdict, self.walker.summary());
         if let Some(write) = write {
             // Before the client knows: whoever he tells must see it.
             self.house.fleet.record(write);

@@ -150,11 +150,13 @@ pub enum Certificate {
 pub struct Backend {
     /// TLS towards servers.
     pub tls: BackendTls,
+    /// Who vouches for servers: given if they are verified, and only then.
+    pub tls_ca: Option<PathBuf>,
     /// Bound on connect and login together.
     pub connect_timeout: Duration,
 }
 
-/// TLS towards servers; certificates are not verified.
+/// TLS towards servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendTls {
     /// Never.
@@ -163,6 +165,10 @@ pub enum BackendTls {
     Preferred,
     /// A server without it is not used.
     Required,
+    /// Nor is one that nobody vouches for.
+    VerifyCa,
+    /// Nor one that goes by another name.
+    VerifyIdentity,
 }
 
 /// Connections to servers.

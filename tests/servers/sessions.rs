@@ -57,7 +57,7 @@ fn nothing_leaks(flavour: Flavour) {
         // MariaDB's older name.
         let look = match flavour {
             Flavour::MariaDb => look.replace("@@transaction_isolation", "@@tx_isolation"),
-            Flavour::MySql97 => (*look).to_owned(),
+            Flavour::MySql97 | Flavour::MySql56 => (*look).to_owned(),
         };
         let mut first = proxy.client(&tenant);
         first.run(leave);

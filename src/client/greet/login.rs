@@ -231,7 +231,7 @@ impl Login<'_> {
         if book.was_refused(credentials, now()) {
             return Err(self.denied_with(credentials));
         }
-        let _turn = book.turn(credentials, was_right).await?;
+        let turn = book.turn(credentials, was_right).await?;
         // Who held the turn before us may have learned the answer.
         if let Recall::Fresh(known) = self.recall(credentials) {
             return Ok(Ok(known));
@@ -241,7 +241,7 @@ impl Login<'_> {
         }
         let token = if was_right { None } else { Some(self.token()?) };
         let Err(refusal) = self.door.prove.prove(Arc::clone(credentials)).await else {
-            return Ok(Ok(book.learn(Arc::clone(credentials), now())));
+            return Ok(Ok(book.learn(Arc::clone(credentials), &turn, now())));
         };
         if meaning(&refusal) != Meaning::NobodyToAsk {
             token.into_iter().for_each(Try::spend);

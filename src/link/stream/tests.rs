@@ -20,9 +20,9 @@ fn memory() -> (Stream, Stream) {
 
 async fn secured((near, far): (Stream, Stream)) -> (Stream, Stream) {
     let server = tls::server_config(&Certificate::SelfSigned(vec!["forebay".into()])).unwrap();
-    let client = BackendTls::unverified(Mode::Required).unwrap().config;
+    let client = BackendTls::unverified(Mode::Required).unwrap();
     let (near, far) =
-        tokio::join!(tls::connect(near, client, "db:3306"), tls::accept(far, server, b""));
+        tokio::join!(tls::connect(near, &client, "db:3306"), tls::accept(far, server, b""));
     (near.unwrap(), far.unwrap())
 }
 
