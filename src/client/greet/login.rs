@@ -209,26 +209,18 @@ impl Login<'_> {
     ) -> Result<Arc<Credentials>, Fault> {
         // Some of the time is left to tell the client, who else would see nothing but a close.
         let until = tokio::time::Instant::now() + self.door.login_timeout.mul_f64(0.8);
-        loop {
-            // A primary that hangs does not even say no.
-            let Ok(asked) = timeout_at(until, self.ask_primary(&credentials, was_right)).await
-            else {
-                let (code, state, text) = NoServer.told();
-                return if was_right {
-                    Ok(credentials)
-                } else {
-                    Err(Fault::refuse(code, state, text))
-                };
-            };
+        let (code, state, text) = NoServer.told();
+        let mut nobody = Refusal::new(code, state, text);
+        // A primary that hangs does not even say no.
+        while let Ok(asked) = timeout_at(until, self.ask_primary(&credentials, was_right)).await {
             match asked? {
                 Ok(known) => return Ok(known),
                 Err(_nobody) if was_right => return Ok(credentials),
-                Err(nobody) if tokio::time::Instant::now() >= until => {
-                    return Err(Fault::Refuse(nobody));
-                }
-                Err(_nobody) => sleep(ASK_AGAIN).await,
+                Err(because) => nobody = because,
             }
+            sleep(ASK_AGAIN).await;
         }
+        if was_right { Ok(credentials) } else { Err(Fault::Refuse(nobody)) }
     }
 
     /// Once for all logins that bring the same password at the same time. The inner error: there
