@@ -92,6 +92,8 @@ impl Scene {
             walker,
             setup_replies: 0,
             pipelined: true,
+            asks_file: false,
+            watches: false,
             answers: true,
             begins: &mut 1,
         }

@@ -22,10 +22,13 @@ mod servers {
     pub(crate) mod statement;
 
     mod bad_input;
+    mod commands;
     mod doors;
     mod drivers;
     mod faults;
     mod freshness;
+    mod kill;
+    mod local_file;
     mod logins;
     mod matrix;
     mod operations;

@@ -12,6 +12,7 @@ use crate::backend::dialer::Ways;
 use crate::backend::fleet::{Fleet, FleetPolicy};
 use crate::client::announce::Announcers;
 use crate::client::house::House;
+use crate::client::registry::Registry;
 use crate::config::Rules;
 use crate::config::rules::{Account, Backend, BackendTls, Consistency};
 use crate::control::{Control, Demands};
@@ -41,6 +42,7 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         network: Network::Real,
         tls: backend_tls(&rules.backend).map_err(|error| say("TLS to servers")(&error))?,
         connect_timeout: rules.backend.connect_timeout,
+        local_infile: rules.local_infile,
         baseline: Arc::default(),
     };
     let policy = FleetPolicy {
@@ -67,6 +69,7 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         causal: rules.consistency == Consistency::Causal,
         wait_max: rules.pool.wait_max,
         sessions: AtomicU64::new(0),
+        registry: Registry::default(),
     });
     let facts = Arc::new(Shown::new(Arc::clone(&house), rules.settings.clone()));
     let entrance = Arc::new(Entrance::new(rules, Arc::clone(&house), rsa, offered)?);

@@ -196,6 +196,9 @@ impl Entrance {
         if !greeting.capabilities.has(Capabilities::DEPRECATE_EOF) {
             capabilities = capabilities.without(Capabilities::DEPRECATE_EOF);
         }
+        if self.house.fleet.ways.local_infile {
+            capabilities = capabilities.with(Capabilities::LOCAL_FILES);
+        }
         Door {
             version: greeting.version.clone(),
             charset: greeting.charset,

@@ -81,6 +81,8 @@ pub struct Ways {
     pub tls: BackendTls,
     /// How long a login may take.
     pub connect_timeout: Duration,
+    /// Servers may ask for files of clients.
+    pub local_infile: bool,
     /// The primary's fresh-login values.
     pub baseline: Arc<ArcSwapOption<Baseline>>,
 }
@@ -174,7 +176,7 @@ impl Dialer {
         let login = Login {
             credentials: Arc::clone(credentials),
             found_rows,
-            local_infile: false,
+            local_infile: self.ways.local_infile,
             database: None,
         };
         let deadline = deadline.min(Instant::now() + self.ways.connect_timeout);

@@ -8,6 +8,7 @@ use std::pin::pin;
 use crate::backend::pool::Lease;
 use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
 use crate::client::lease::insert_id_of;
+use crate::client::local_file::may_be_asked_for;
 use crate::client::relay::{Buffers, Exchange, Message, Moved};
 use crate::client::serve::Conversation;
 use crate::client::statement::Call;
@@ -65,6 +66,9 @@ impl Conversation {
             walker: &mut self.walker,
             setup_replies: steps.replies,
             pipelined: is_read && message.rest.is_none(),
+            asks_file: matches!(said, Said::Statement(it, _)
+                if may_be_asked_for(it, self.capabilities)),
+            watches: is_read && message.rest.is_none(),
             answers: it.expect != Expect::Nothing,
             begins: &mut self.begins,
         }
@@ -154,6 +158,7 @@ impl Conversation {
         let renewing = lease.renew(&self.credentials, found_rows, self.lease_deadline());
         let renewed = Box::pin(renewing).await;
         renewed.map_err(|error| tracing::debug!(%error, "cannot log in anew"))?;
+        self.seat.move_to(lease.server(), lease.thread_id);
         Ok(put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline))
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let mode = raw.word("mode", mistakes).and_then(|word| Mode::parse(&word));
     let consistency = consistency(raw, mistakes);
     let local_answers = raw.flag("local_answers", mistakes);
+    let local_infile = raw.flag("local_infile", mistakes);
     let threads = raw.whole("threads", mistakes).map(threads);
     let admin_http = admin(raw, "admin.http", "127.0.0.1:9090", mistakes);
     check_loops(raw, listen, admin_http, primary.iter().chain(&replicas), mistakes);
@@ -58,6 +59,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
         mode: mode?,
         consistency: consistency?,
         local_answers: local_answers?,
+        local_infile: local_infile?,
         threads: threads?,
         admin_http,
         console,

@@ -94,6 +94,12 @@ pub(super) const KEYS: &[Key] = &[
          primary last answered the same account in the same state, for at most `auth.ttl_s`.",
     ),
     key(
+        "local_infile",
+        "false",
+        Kind::Flag,
+        "Clients may send files of their own for `LOAD DATA LOCAL INFILE`, if the servers allow it.",
+    ),
+    key(
         "threads",
         "0",
         Kind::Whole { min: 0, max: 1024 },

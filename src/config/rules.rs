@@ -33,6 +33,8 @@ pub struct Rules {
     pub consistency: Consistency,
     /// Session settings are answered from memory.
     pub local_answers: bool,
+    /// Clients may load files of their own.
+    pub local_infile: bool,
     /// Worker threads, at least one.
     pub threads: usize,
     /// Where the admin port listens, if anywhere.

@@ -90,7 +90,7 @@ fn here(name: &str) -> PathBuf {
 }
 
 /// Both outputs, one below the other; a program that is missing says how to install it.
-fn output_of(command: &mut Command) -> String {
+pub(crate) fn output_of(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| {
         panic!("{:?}: {error}. Install it with: make install", command.get_program())
     });
@@ -165,7 +165,7 @@ fn arguments(address: &str, tenant: &Tenant) -> Vec<String> {
     ]
 }
 
-fn mysql(address: &str, tenant: &Tenant, more: &[&str]) -> Command {
+pub(crate) fn mysql(address: &str, tenant: &Tenant, more: &[&str]) -> Command {
     let mut command = mysql_program();
     command.args(arguments(address, tenant)).args(more);
     command
@@ -187,7 +187,7 @@ pub(crate) fn mysql_program() -> Command {
     command
 }
 
-fn mariadb(address: &str, tenant: &Tenant, more: &[&str]) -> Command {
+pub(crate) fn mariadb(address: &str, tenant: &Tenant, more: &[&str]) -> Command {
     let mut command = Command::new("mariadb");
     command.args(arguments(address, tenant)).args(more);
     command

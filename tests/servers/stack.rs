@@ -114,6 +114,7 @@ impl Stack {
                 "max_allowed_packet=64M",
                 "max_connections=400",
                 "log_bin_trust_function_creators=ON",
+                "local_infile=ON",
             ];
             if flavour == Flavour::MariaDb {
                 lines.extend(["plugin_load_add=auth_ed25519", "plugin_load_add=auth_pam"]);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 use zeroize::Zeroizing;
 
 use super::{Door, Fault, THROTTLED};
@@ -17,6 +17,7 @@ use crate::client::accept::Peer;
 use crate::link::{Exchange, Stream};
 use crate::secret::throttle::Try;
 use crate::secret::{Credentials, Digest, Recall};
+use crate::session::refusal::Refusal::NoServer;
 use crate::wire::auth::{
     CACHING_SHA2, FAST_OK, FULL, NATIVE, REQUEST_KEY, caching_sha2_verifies, native_verifies,
     xor_with_nonce,
@@ -209,7 +210,17 @@ impl Login<'_> {
         // Some of the time is left to tell the client, who else would see nothing but a close.
         let until = tokio::time::Instant::now() + self.door.login_timeout.mul_f64(0.8);
         loop {
-            match self.ask_primary(&credentials, was_right).await? {
+            // A primary that hangs does not even say no.
+            let Ok(asked) = timeout_at(until, self.ask_primary(&credentials, was_right)).await
+            else {
+                let (code, state, text) = NoServer.told();
+                return if was_right {
+                    Ok(credentials)
+                } else {
+                    Err(Fault::refuse(code, state, text))
+                };
+            };
+            match asked? {
                 Ok(known) => return Ok(known),
                 Err(_nobody) if was_right => return Ok(credentials),
                 Err(nobody) if tokio::time::Instant::now() >= until => {
