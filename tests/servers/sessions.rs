@@ -170,6 +170,29 @@ fn a_transaction_is_rolled_back_when_its_client_leaves(flavour: Flavour) {
     assert_eq!(second.cell("SELECT COUNT(*) FROM note FOR UPDATE"), "0");
 }
 
+/// Global settings of the primary as they were; the next test finds them so.
+struct Globals(Client, Vec<String>);
+
+impl Globals {
+    fn keep(mut root: Client, names: &[&str]) -> Self {
+        let mut kept = Vec::new();
+        for name in names {
+            let quote = if *name == "sql_mode" { "'" } else { "" };
+            let value = root.cell(&format!("SELECT @@GLOBAL.{name}"));
+            kept.push(format!("SET GLOBAL {name} = {quote}{value}{quote}"));
+        }
+        Self(root, kept)
+    }
+}
+
+impl Drop for Globals {
+    fn drop(&mut self) {
+        for text in &self.1 {
+            self.0.run(text);
+        }
+    }
+}
+
 /// `SET GLOBAL` reaches no open connection: neither those of the pool, nor any of a replica.
 fn new_sessions_begin_as_the_primary_says_now(flavour: Flavour) {
     let stack = Stack::alone(flavour);
@@ -178,6 +201,7 @@ fn new_sessions_begin_as_the_primary_says_now(flavour: Flavour) {
     root.run(&format!("INSERT INTO {}.note (text) VALUES (REPEAT('x', 90))", tenant.name));
     root.run(&format!("GRANT SUPER ON *.* TO '{}'@'%'", tenant.name));
     stack.sync();
+    let _kept = Globals::keep(root, &["group_concat_max_len", "sql_mode"]);
     let proxy = Proxy::start(&stack);
     let mut first = proxy.client(&tenant);
     proxy.wait_for_readers(2);
