@@ -163,6 +163,8 @@ fn a_transaction_is_rolled_back_when_its_client_leaves(flavour: Flavour) {
     let mut first = proxy.client(&tenant);
     first.run("BEGIN");
     first.run("INSERT INTO note (text) VALUES ('never')");
+    let held = ["reason=\"transaction\""];
+    until("it is seen to hold", || proxy.metric("forebay_holds", &held) == 1.0);
     drop(first);
     until("rolled back", || proxy.metric("forebay_holds", &[]) == 0.0);
     let mut second = proxy.client(&tenant);
