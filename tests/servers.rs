@@ -25,6 +25,7 @@ mod servers {
     mod drivers;
     mod faults;
     mod freshness;
+    mod leaks;
     mod logins;
     mod operations;
     mod pool;

@@ -47,6 +47,8 @@ pub struct FleetPolicy {
     pub idle_max: Duration,
     /// Without GTIDs: how long after a write reads of its schema go to the primary.
     pub window: Duration,
+    /// How long a login may wait for the connection that proves it.
+    pub wait_max: Duration,
     /// Who asks after the servers; none: the account that logged in last.
     pub monitor: ArcSwapOption<Credentials>,
 }
@@ -421,7 +423,7 @@ impl Fleet {
             session: u64::MAX,
             state: 0,
             last: None,
-            deadline: Instant::now() + self.ways.connect_timeout,
+            deadline: Instant::now() + self.policy.wait_max,
         };
         self.lease(&request).await.map_err(|error| match error {
             LeaseError::Open(error) => told(error),

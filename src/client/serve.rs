@@ -55,6 +55,8 @@ pub struct Conversation {
     pub(super) names: Arc<Account>,
     /// Bytes that came behind the last command.
     pub(super) unread: Vec<u8>,
+    /// The number of the collation that it logged in with.
+    pub(super) charset: u16,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) leases: Leases,
     pub(super) peer: Arc<Peer>,
@@ -99,6 +101,7 @@ impl Conversation {
             house,
             credentials,
             unread: Vec::new(),
+            charset: 0,
             leases: Leases::default(),
             novelty: Novelty::default(),
             peer,
@@ -201,8 +204,7 @@ impl Conversation {
                 self.refuse(refusal).await?;
             }
             Plan::Reset => {
-                self.leave();
-                self.session.reset();
+                self.reset();
                 self.answer(Local::Ok).await?;
             }
             Plan::ChangeUser => self.refuse(Refusal::Bug).await?,
@@ -332,6 +334,10 @@ impl Conversation {
     ) -> Moved {
         buffers.flight.clear();
         let steps = if it.held {
+            if self.session.values().database.is_none() && lease.values.database.is_some() {
+                // Another session's: nothing but a new connection would take that away.
+                return Moved::nothing();
+            }
             put_held_steps(&mut buffers.flight, lease, it.needs)
         } else {
             match self.put_steps(it, lease, &mut buffers.flight).await {

@@ -298,7 +298,7 @@ impl Session {
     fn learn(&mut self, it: &Forward, said: Said<'_>, summary: &Summary, role: Role) {
         if tells_status(it, summary) {
             let before = self.status;
-            self.status = summary.status.without(Status::MORE_RESULTS);
+            self.status = summary.status.lasting();
             if before.has(Status::NO_BACKSLASH_ESCAPES)
                 != self.status.has(Status::NO_BACKSLASH_ESCAPES)
             {

@@ -306,6 +306,7 @@ impl Session {
         };
         let held = self.holds.is_hard() && role == Role::Primary;
         let diagnostics = it.effects.has(Effects::DIAGNOSTICS);
+        let begins = holds_of(it);
         Forward {
             want: match role {
                 Role::Primary => Want::primary(),
@@ -313,7 +314,9 @@ impl Session {
             },
             held,
             needs: Needs {
-                any_database: self.values.database.is_none() && needs_no_database(it),
+                any_database: self.values.database.is_none()
+                    && begins.is_empty()
+                    && needs_no_database(it),
                 clean: !held
                     && (it.effects.has(Effects::USER_VARIABLE)
                         || (diagnostics && self.last.is_none())),
@@ -329,7 +332,7 @@ impl Session {
                 (false, _) => Retry::IfUnsent,
             },
             kind,
-            begins: holds_of(it),
+            begins,
             // A name that may be a view by now may have left a lock behind.
             soils: it.is_long || it.unfit == Some(Unfit::Unlisted),
             why,
@@ -430,7 +433,7 @@ impl Session {
             want: Want::primary(),
             held,
             needs: Needs {
-                any_database: matches!(command, Command::InitDb(_) | Command::Statistics),
+                any_database: !held && matches!(command, Command::InitDb(_) | Command::Statistics),
                 insert_id: matches!(command, Command::Prepare(_)),
                 ..Needs::default()
             },
@@ -452,9 +455,11 @@ fn reason_of(unfit: Unfit) -> Reason {
     }
 }
 
-/// Nothing in it depends on the current database.
+/// Nothing in it depends on the current database, nor will its connection be kept: what is said
+/// over it next may.
 fn needs_no_database(it: &Statement) -> bool {
-    let plain_set = is_known_setting(it);
+    let plain_set =
+        is_known_setting(it) && it.settings.iter().all(|setting| setting.name != "autocommit");
     let no_tables = it.verb == Verb::Select
         && !it.effects.has_any(Effects::CALLS_UNKNOWN | Effects::DATABASE_MATTERS);
     it.statements == 1 && (plain_set || no_tables || it.verb == Verb::Use)

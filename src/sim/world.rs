@@ -323,6 +323,7 @@ fn build_house(
         connections_max: farm.profile.connections_max,
         idle_max: Duration::from_secs(random.between(1, 60)),
         window: Duration::from_secs(5),
+        wait_max: Duration::from_secs(10),
         monitor: ArcSwapOption::from(monitor),
     };
     let fleet = Fleet::new(policy, ways, Arc::clone(&metrics), random.next());

@@ -49,6 +49,20 @@ impl Status {
     /// Trackers follow, where they were agreed on.
     pub const STATE_CHANGED: Self = Self(0x4000);
 
+    /// A double quote quotes a name; only MariaDB tells.
+    pub const ANSI_QUOTES: Self = Self(0x8000);
+
+    /// What holds from one statement to the next.
+    #[must_use]
+    pub const fn lasting(self) -> Self {
+        let lasting = Self::IN_TRANS
+            .with(Self::AUTOCOMMIT)
+            .with(Self::NO_BACKSLASH_ESCAPES)
+            .with(Self::TRANS_READONLY)
+            .with(Self::ANSI_QUOTES);
+        Self(self.0 & lasting.0)
+    }
+
     /// Every bit of `other` is set.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
