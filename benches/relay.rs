@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 use forebay::backend::connection::Connection;
+use forebay::backend::statements::Statements;
 use forebay::client::relay::{Buffers, Exchange, Message, Moved};
 use forebay::limits::SLAB_BYTES;
 use forebay::link::Stream;
@@ -59,6 +60,7 @@ impl Scene {
             thread_id: 1,
             is_reader: true,
             values: Values::default(),
+            statements: Statements::default(),
             residue: false,
             clean: false,
             multi_statements: false,

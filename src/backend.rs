@@ -11,5 +11,7 @@ pub mod fleet;
 pub mod pool;
 pub mod probe;
 pub mod query;
+pub mod replays;
 pub mod resolve;
 pub mod setup;
+pub mod statements;

@@ -70,8 +70,22 @@ pub const POOL_WAITERS_MAX: usize = 10_000;
 pub const SESSION_VARIABLES_MAX: usize = 64;
 /// Bytes of one carried variable's value.
 pub const SESSION_VALUE_BYTES_MAX: usize = 4 * 1024;
+/// Answers that are remembered.
+pub const REPLAYS_MAX: usize = 4 * 1024;
+/// Bytes of one of them: the command, the answer, and the session's values before and after.
+pub const REPLAY_BYTES_MAX: usize = 8 * 1024;
+/// Commands of one session that were answered from memory and not run since; past that they run.
+pub const UNPLAYED_MAX: usize = 16;
 /// Statements that one session may have prepared.
 pub const PREPARED_PER_SESSION_MAX: usize = 16 * 1024;
+/// Bytes of their texts.
+pub const PREPARED_TEXT_BYTES_PER_SESSION_MAX: usize = 4 * 1024 * 1024;
+/// Statements that are kept prepared on one server connection. A server allows 16,382 in all
+/// unless it is told otherwise.
+pub const PREPARED_PER_CONNECTION_MAX: usize = 128;
+/// Bytes of long parameters that a session keeps until they are needed; past that it keeps its
+/// connection instead.
+pub const LONG_DATA_BYTES_PER_SESSION_MAX: usize = 1024 * 1024;
 /// Tables and schemas whose last write is remembered by name.
 pub const FLOOR_SCHEMAS_MAX: usize = 4 * 1024;
 /// Writes whose arrival at the replicas is awaited one by one.

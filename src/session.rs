@@ -6,7 +6,9 @@
 //! only less shared.
 
 pub mod answer;
+pub mod execute;
 pub mod hold;
+pub mod local;
 pub mod name;
 pub mod observe;
 pub mod plan;
@@ -20,6 +22,7 @@ use crate::cluster::{Role, ServerId};
 use crate::sql::{Flavour, Mode};
 use crate::wire::ok::Status;
 use hold::{Hold, Holds};
+use local::Unplayed;
 use observe::Dirty;
 use prepared::Prepared;
 use variable::Values;
@@ -55,6 +58,10 @@ pub struct Session {
     prepared: Prepared,
     /// The client said that it may send several statements at once.
     multi_statements: bool,
+    /// Answered from memory since the last statement that ran.
+    unplayed: Unplayed,
+    /// How many warnings the last statement left; none: not known for sure.
+    warnings: Option<u16>,
 }
 
 impl Session {
@@ -80,6 +87,8 @@ impl Session {
             dirty: Dirty::default(),
             prepared: Prepared::default(),
             multi_statements: false,
+            unplayed: Unplayed::default(),
+            warnings: Some(0),
         }
     }
 
@@ -111,6 +120,17 @@ impl Session {
     #[must_use]
     pub const fn holds(&self) -> Holds {
         self.holds
+    }
+
+    /// What the client has prepared.
+    #[must_use]
+    pub const fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// The same, to be changed.
+    pub const fn prepared_mut(&mut self) -> &mut Prepared {
+        &mut self.prepared
     }
 
     /// LAST_INSERT_ID() as it was when its connection was given away.

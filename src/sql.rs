@@ -14,6 +14,7 @@ mod effect;
 mod function;
 mod parse;
 pub mod probe;
+mod replayable;
 mod rule;
 mod setting;
 mod shape;
@@ -25,6 +26,8 @@ mod verb;
 
 pub use cache::{Classifier, LocalCache};
 pub use effect::Effects;
+#[cfg(test)]
+pub(crate) use replayable::VARIABLES as REPLAYABLE_VARIABLES;
 pub use statement::{Hint, Proof, Scope, Setting, Statement, Unfit};
 pub use table::{Table, is_system_schema};
 pub use verb::Verb;

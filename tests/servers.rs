@@ -19,6 +19,7 @@ mod servers {
     pub(crate) mod haproxy;
     pub(crate) mod proxy;
     pub(crate) mod stack;
+    pub(crate) mod statement;
 
     mod bad_input;
     mod doors;
@@ -29,6 +30,8 @@ mod servers {
     mod logins;
     mod operations;
     mod pool;
+    mod preamble;
+    mod prepared;
     mod routing;
     mod sessions;
     mod shapes;

@@ -40,6 +40,12 @@ impl Identity {
             "sql_mode" => "STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION".to_owned(),
             "session_track_gtids" => "OFF".to_owned(),
             "time_zone" | "system_time_zone" => "SYSTEM".to_owned(),
+            // A proxy that cannot tell how text is read may not read it at all.
+            "character_set_client" | "character_set_results" | "character_set_connection" => {
+                "utf8mb4".to_owned()
+            }
+            "collation_connection" => "utf8mb4_0900_ai_ci".to_owned(),
+            "lc_time_names" => "en_US".to_owned(),
             "max_allowed_packet" => "67108864".to_owned(),
             _ => "1".to_owned(),
         }

@@ -1,27 +1,49 @@
 //! Where a statement would go and why, in words for people.
 //!
-//! It tells the statement alone: a transaction, a hold or a lagging replica sends a proved read to
-//! the primary too, and the text says so. Called by `app` for `/explain` and by `cli`.
+//! It asks `session::plan`, the one place that decides, about the statement alone: a transaction,
+//! a hold or a lagging replica sends a proved read to the primary too, and the text says so. Called
+//! by `app` for `/explain` and by `cli`.
 
 use std::fmt::Write as _;
+use std::time::Instant;
 
+use crate::cluster::Role;
+use crate::freshness::Freshness;
+use crate::session::Session;
+use crate::session::plan::{Plan, Policy, Reason};
 use crate::sql::{Classifier, Hint, LocalCache, Mode, Proof, Statement, Table};
 
-/// Which kind of server a statement is for, looked at alone, and why.
+/// Which kind of server the plan of a fresh session sends a statement to, and why.
 #[must_use]
 pub fn verdict(statement: &Statement) -> (&'static str, String) {
+    let policy = Policy { split: true, causal: true };
+    let mut session = Session::new(1, Mode::default());
+    match session.plan(statement, policy, &Freshness::new(Instant::now())) {
+        Plan::Forward(forward) => match forward.want.role {
+            Role::Primary => ("primary", why_primary(statement, forward.why)),
+            Role::Reader => ("replica", why_replica(statement)),
+        },
+        Plan::Refuse(refusal) => ("nowhere", format!("it is refused: {}", refusal.told().2)),
+        _ => ("nowhere", "it is answered by Forebay itself".into()),
+    }
+}
+
+fn why_primary(statement: &Statement, reason: Reason) -> String {
     let why = if statement.why.is_empty() { "it is not a plain read" } else { statement.why };
+    match (reason, statement.proof) {
+        (Reason::HintPrimary, _) => "its comment asks for the primary".into(),
+        (_, Proof::UnknownRead) => format!("not proved to be a plain read: {why}"),
+        _ => why.into(),
+    }
+}
+
+fn why_replica(statement: &Statement) -> String {
     match (statement.proof, statement.hint) {
-        (_, Hint::Primary) => ("primary", "its comment asks for the primary".into()),
         (Proof::Read, Hint::Eventual) => {
-            ("replica", "proved to be a plain read; its comment waives freshness".into())
+            "proved to be a plain read; its comment waives freshness".into()
         }
-        (Proof::Read, _) => ("replica", "proved to be a plain read".into()),
-        (Proof::UnknownRead, Hint::Replica) => {
-            ("replica", format!("its comment asks for it, though it is not proved: {why}"))
-        }
-        (Proof::UnknownRead, _) => ("primary", format!("not proved to be a plain read: {why}")),
-        (Proof::No, _) => ("primary", why.into()),
+        (Proof::Read, _) => "proved to be a plain read".into(),
+        _ => format!("its comment asks for it, though it is not proved: {}", statement.why),
     }
 }
 
@@ -40,6 +62,10 @@ pub fn facts(classifier: &Classifier, sql: &str, mode: Mode) -> Vec<(&'static st
     ];
     if statement.statements > 1 {
         facts.push(("statements", statement.statements.to_string()));
+    }
+    if statement.is_replayable {
+        let when = "once the primary has answered it to the same account in the same state";
+        facts.push(("from memory", when.into()));
     }
     facts.push(("shape", format!("{:032x}", statement.digest)));
     facts

@@ -112,6 +112,7 @@ async fn every_page_answers() {
     check(at, "GET /|Accept: text/html,*/*", 200, "<td class=\"good\">up</td>").await;
     check(at, "GET /|Accept: text/html", 200, "<td>&lt;script&gt;</td><td class=\"bad\">").await;
     check(at, "GET /explain?sql=SELECT+ID+FROM+wp_posts", 200, "goes to     replica").await;
+    check(at, "GET /explain?sql=SET+NAMES+utf8mb4", 200, "from memory once the primary").await;
     check(at, "GET /explain?x=1&sql=DELETE%20FROM%20t", 200, "goes to     primary").await;
     check(at, "GET /explain?sql=%3Cb%3E|Accept: text/html", 200, "value=\"&lt;b&gt;\"").await;
 }
@@ -200,4 +201,5 @@ fn a_statement_is_explained() {
     check("/* forebay: replica */ SELECT", &["goes to     replica", "not proved"]);
     check("/* forebay: replica */ DELETE FROM t", &["goes to     primary"]);
     check("", &["goes to     primary"]);
+    check("KILL 7", &["goes to     nowhere", "it is refused"]);
 }

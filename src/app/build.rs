@@ -56,6 +56,7 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         window: rules.freshness_window,
         wait_max: rules.pool.wait_max,
         monitor: ArcSwapOption::from(rules.monitor.as_ref().map(credentials).transpose()?),
+        local_answers: rules.local_answers.then_some(rules.auth.ttl),
     };
     let fleet = Fleet::new(policy, ways, Arc::clone(&metrics), seed);
     let offered = OfferedTls::new(&rules.tls)?;

@@ -78,7 +78,7 @@ impl OfferedTls {
             }
         };
         let config = certificate.as_ref().map(tls::server_config).transpose();
-        let config = config.map_err(|error| format!("TLS: {error}"))?;
+        let config = config.map_err(|error| format!("tls.certificate, tls.key: {error}"))?;
         Ok(Self { config, is_required: rules.require })
     }
 }

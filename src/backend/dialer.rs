@@ -14,6 +14,7 @@ use crate::backend::connection::Connection;
 use crate::backend::dial::{DialError, Dialed, Login, dial, is_mariadb};
 use crate::backend::query::{Answers, QueryError, put_query};
 use crate::backend::setup::{Baseline, Recipe};
+use crate::backend::statements::Statements;
 use crate::cluster::Identity;
 use crate::cluster::identity::Facts;
 use crate::link::Network;
@@ -192,6 +193,7 @@ impl Dialer {
             thread_id: greeting.thread_id,
             is_reader,
             values: Values::default(),
+            statements: Statements::default(),
             residue: false,
             multi_statements: false,
             clean: true,

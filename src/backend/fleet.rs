@@ -17,6 +17,7 @@ use crate::backend::dial::DialError;
 use crate::backend::dialer::{Dialer, OpenError, Ways};
 use crate::backend::pool::{Ask, Lease, LeaseError, Place, Pool};
 use crate::backend::query::{Answers, QueryError, ask, put_command};
+use crate::backend::replays::Replays;
 use crate::backend::setup::Baseline;
 use crate::cluster::health::{self, Event};
 use crate::cluster::{Choice, Identity, NoServer, Role, Server, ServerId, Snapshot, Want, pick};
@@ -51,6 +52,8 @@ pub struct FleetPolicy {
     pub wait_max: Duration,
     /// Who asks after the servers; none: the account that logged in last.
     pub monitor: ArcSwapOption<Credentials>,
+    /// How long an answer may be given again without asking a server; none: never.
+    pub local_answers: Option<Duration>,
 }
 
 /// All servers of the process.
@@ -65,6 +68,8 @@ pub struct Fleet {
     pub policy: FleetPolicy,
     /// How connections are opened.
     pub ways: Ways,
+    /// What servers said before.
+    pub replays: Replays,
     /// Told when a write was recorded, or an account learned: the watchers look at once.
     pub stir: Notify,
     snapshot: ArcSwap<Snapshot>,
@@ -113,6 +118,7 @@ impl Fleet {
             changing: Mutex::new(()),
             random: AtomicU64::new(seed | 1),
             stir: Notify::new(),
+            replays: Replays::new(policy.local_answers),
             policy,
             ways,
         };
@@ -373,6 +379,7 @@ impl Fleet {
         if self.baseline().is_none() {
             let baseline = self.read_baseline(lease).await?;
             self.ways.baseline.store(Some(Arc::new(baseline)));
+            self.replays.void();
         }
         Ok(())
     }

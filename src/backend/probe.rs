@@ -206,6 +206,8 @@ async fn connect(fleet: &Fleet, id: ServerId, account: &Arc<Credentials>) -> Opt
             fleet.restart();
         }
         fleet.identify(id, &identity);
+        // It may have been away, and come back with other settings and rights.
+        fleet.replays.void();
         if is_new {
             tracing::info!(address = %server.address, %identity, "primary found");
         }

@@ -200,9 +200,27 @@ fn put_difference(flight: &mut Vec<u8>, lacking: &Difference) -> usize {
     replies
 }
 
+/// Appends what makes a connection whose session has the values `from` read a text as it was
+/// read under the values `to`; gives how many OKs will come. None: there is no way.
+pub fn put_turn(
+    flight: &mut Vec<u8>,
+    to: &Values,
+    from: &Values,
+    baseline: Option<&Baseline>,
+) -> Option<usize> {
+    let set = to.set_reading(|name| baseline.and_then(|baseline| baseline.value(name)))?;
+    put_query(flight, &set);
+    if to.database == from.database {
+        return Some(1);
+    }
+    put_command(flight, COM_INIT_DB, to.database.as_ref()?);
+    Some(2)
+}
+
 /// Notes on the connection what [`put_steps`] did, once every OK has come.
 pub fn note_steps(connection: &mut Connection, wanted: &Wanted<'_>, steps: Steps) {
     if steps.resets {
+        connection.statements.clear();
         connection.residue = false;
         connection.clean = true;
     }

@@ -215,6 +215,11 @@ async fn check_database(
     name: &[u8],
     client: &mut Stream,
 ) -> Result<(), ErrPacket> {
+    let replays = &house.fleet.replays;
+    if replays.knows_schema(account, name) {
+        return Ok(());
+    }
+    let asked = replays.ask();
     let deadline = Instant::now() + house.wait_max;
     let (away, ..) = Refusal::NoServer.told();
     loop {
@@ -224,7 +229,11 @@ async fn check_database(
             {
                 sleep(LOOK_AGAIN).await;
             }
-            checked => return checked,
+            Ok(()) => {
+                replays.keep_schema(asked, account, name);
+                return Ok(());
+            }
+            refused => return refused,
         }
     }
 }

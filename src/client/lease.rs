@@ -16,6 +16,7 @@ use crate::backend::query::ask;
 use crate::client::serve::{Conversation, LeaseRefused};
 use crate::cluster::health::Event;
 use crate::cluster::{Choice, Role, ServerId, Why};
+use crate::session::hold::Hold;
 use crate::session::plan::{Forward, Reason};
 use crate::session::refusal::Refusal;
 use crate::wire::capability::Capabilities;
@@ -243,7 +244,9 @@ impl Conversation {
     /// Gives everything back, or closes what holds state.
     pub(super) fn leave(&mut self) {
         let is_clean = !self.session.holds().is_hard();
-        if let Some(kept) = self.leases.primary.take().filter(|_| is_clean) {
+        if let Some(mut kept) = self.leases.primary.take().filter(|_| is_clean) {
+            // Not every statement of MariaDB clears the warnings: the next session must not see them.
+            kept.residue |= self.session.holds().has(Hold::Diagnostics);
             kept.give_back(0);
         }
         if let Some(kept) = self.leases.reader.take() {

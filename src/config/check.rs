@@ -18,7 +18,7 @@ use super::rules::{
 use super::{Mistake, Sources};
 use crate::control::Mode;
 use crate::limits;
-use crate::link::AddressRange;
+use crate::link::{AddressRange, tls};
 
 /// What an address of a Unix socket has room for.
 const UNIX_PATH_BYTES_MAX: usize = 107;
@@ -34,6 +34,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let replicas = replicas(raw, mistakes);
     let mode = raw.word("mode", mistakes).and_then(|word| Mode::parse(&word));
     let consistency = consistency(raw, mistakes);
+    let local_answers = raw.flag("local_answers", mistakes);
     let threads = raw.whole("threads", mistakes).map(threads);
     let admin_http = admin(raw, "admin.http", "127.0.0.1:9090", mistakes);
     check_loops(raw, listen, admin_http, primary.iter().chain(&replicas), mistakes);
@@ -41,7 +42,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let monitor = monitor(raw, mistakes);
     let users = users(raw, mistakes);
     let auth = auth(raw, &users, mistakes);
-    let tls = tls(raw, mistakes);
+    let tls = offered_tls(raw, mistakes);
     let backend = backend(raw, mistakes);
     let pool = pool(raw, mistakes);
     let freshness_window = raw.whole("freshness.window_ms", mistakes).map(Duration::from_millis);
@@ -55,6 +56,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
         replicas,
         mode: mode?,
         consistency: consistency?,
+        local_answers: local_answers?,
         threads: threads?,
         admin_http,
         console,
@@ -381,7 +383,7 @@ fn auth(raw: &Raw, users: &[Account], mistakes: &mut Vec<Mistake>) -> Option<Aut
     Some(Auth { deny, learn: learn?, ttl: ttl? })
 }
 
-fn tls(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Tls> {
+fn offered_tls(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Tls> {
     let require = raw.flag("tls.require", mistakes);
     let self_signed = raw.flag("tls.self_signed", mistakes);
     let given = ["tls.certificate", "tls.key"].map(|key| raw.origin(key).is_some());
@@ -389,7 +391,7 @@ fn tls(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Tls> {
         [true, true] => {
             let certificate = readable(raw, "tls.certificate", mistakes);
             let key = readable(raw, "tls.key", mistakes);
-            Certificate::Files { certificate: certificate?, key: key? }
+            fitting(raw, certificate?, key?, mistakes)?
         }
         [true, false] => {
             mistakes.push(raw.mistake("tls.key", "must be given with tls.certificate"));
@@ -407,6 +409,22 @@ fn tls(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Tls> {
         mistakes.push(raw.mistake("tls.require", expected));
     }
     Some(Tls { certificate, require: require? })
+}
+
+/// A certificate and the key that belongs to it, both understood.
+fn fitting(
+    raw: &Raw,
+    certificate: PathBuf,
+    key: PathBuf,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Certificate> {
+    let files = tls::Certificate::Files { chain: certificate.clone(), key: key.clone() };
+    if let Err(error) = tls::server_config(&files) {
+        let expected = format!("must be PEM, and fit tls.key: {error}");
+        mistakes.push(raw.mistake("tls.certificate", expected));
+        return None;
+    }
+    Some(Certificate::Files { certificate, key })
 }
 
 fn readable(raw: &Raw, name: &str, mistakes: &mut Vec<Mistake>) -> Option<PathBuf> {

@@ -87,6 +87,13 @@ pub(super) const KEYS: &[Key] = &[
          `eventual`: nothing. `session` and `strict` are not implemented yet.",
     ),
     key(
+        "local_answers",
+        "true",
+        Kind::Flag,
+        "`SET NAMES`, `SET sql_mode`, `SELECT @@sql_mode`, `USE` and the like are answered as the \
+         primary last answered the same account in the same state, for at most `auth.ttl_s`.",
+    ),
+    key(
         "threads",
         "0",
         Kind::Whole { min: 0, max: 1024 },

@@ -31,6 +31,8 @@ pub struct Rules {
     pub mode: Mode,
     /// What a read must have seen.
     pub consistency: Consistency,
+    /// Session settings are answered from memory.
+    pub local_answers: bool,
     /// Worker threads, at least one.
     pub threads: usize,
     /// Where the admin port listens, if anywhere.

@@ -175,6 +175,25 @@ fn doors_are_told_what_they_may_be() {
 }
 
 #[test]
+fn a_certificate_and_its_key_have_to_fit() {
+    let made = || rcgen::generate_simple_self_signed(["forebay".to_owned()]).unwrap();
+    let (one, other) = (made(), made());
+    let check = |certificate: &str, key: &str, expected: &str| {
+        let (certificate, key) = (scratch(certificate), scratch(key));
+        let files = [certificate.display(), key.display()];
+        let file =
+            format!("primary = 'db'\n[tls]\ncertificate = '{}'\nkey = '{}'", files[0], files[1]);
+        let said = load_from(&file, &[], &[]).map_or_else(|said| said.to_string(), |_| "ok".into());
+        assert!(said.contains(expected), "{said}");
+    };
+    check(&one.cert.pem(), &one.signing_key.serialize_pem(), "ok");
+    check(&one.cert.pem(), &other.signing_key.serialize_pem(), "fit tls.key: keys may not be");
+    check("", &one.signing_key.serialize_pem(), "no certificate in it");
+    check(&one.cert.pem(), "", "must be PEM, and fit tls.key");
+    check(&one.cert.pem(), &one.cert.pem(), "must be PEM, and fit tls.key");
+}
+
+#[test]
 fn a_setting_that_makes_no_sense_is_named_with_what_does() {
     const ADDRESS: &str = "must be an IP address and a port, such as 0.0.0.0:3306";
     const SERVER: &str = "must be host or host:port, such as mysql-0.mysql:3306 or [::1]:3306";

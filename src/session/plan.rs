@@ -245,16 +245,12 @@ impl Session {
                 Plan::Refuse(Refusal::UnknownCommand)
             }
             Command::Ping => Plan::Answer(Local::Ok),
-            Command::CloseStatement(id) if !self.prepared.knows(*id) => Plan::Ignore,
-            Command::LongData { id } if !self.prepared.knows(*id) => Plan::Ignore,
-            Command::Execute { id, .. } | Command::Fetch { id } | Command::ResetStatement(id)
-                if !self.prepared.knows(*id) =>
-            {
-                Plan::Refuse(Refusal::UnknownStatement)
-            }
-            Command::Prepare(_) if self.prepared.is_full() => {
-                Plan::Refuse(Refusal::TooManyPrepared)
-            }
+            Command::Prepare(_)
+            | Command::Execute { .. }
+            | Command::LongData { .. }
+            | Command::CloseStatement(_)
+            | Command::ResetStatement(_)
+            | Command::Fetch { .. } => self.plan_prepared(command),
             _ if self.cut => Plan::Refuse(Refusal::TransactionCut),
             Command::InitDb(_) if database_known && !self.holds.is_hard() => {
                 Plan::Answer(Local::Ok)
@@ -263,13 +259,7 @@ impl Session {
             | Command::Query(_)
             | Command::FieldList(_)
             | Command::Statistics
-            | Command::Prepare(_)
-            | Command::Execute { .. }
-            | Command::LongData { .. }
-            | Command::CloseStatement(_)
-            | Command::ResetStatement(_)
-            | Command::SetOption(_)
-            | Command::Fetch { .. } => Plan::Forward(self.forward_command(command)),
+            | Command::SetOption(_) => Plan::Forward(self.forward_command(command)),
         }
     }
 
@@ -295,7 +285,12 @@ impl Session {
         Plan::Forward(self.forward_statement(statement, policy, freshness))
     }
 
-    fn forward_statement(&self, it: &Statement, policy: Policy, freshness: &Freshness) -> Forward {
+    pub(super) fn forward_statement(
+        &self,
+        it: &Statement,
+        policy: Policy,
+        freshness: &Freshness,
+    ) -> Forward {
         let (role, why) = self.place(it, policy);
         let kind = kind_of(it, self.holds.has(Hold::Transaction));
         let no_floor = it.hint == Hint::Eventual || why == Reason::Diagnostics;
@@ -407,26 +402,24 @@ impl Session {
         }
     }
 
-    fn forward_command(&self, command: &Command<'_>) -> Forward {
+    pub(super) fn forward_command(&self, command: &Command<'_>) -> Forward {
         let mut begins = Holds::NONE;
         let (expect, kind, why) = match command {
             Command::InitDb(_) => (Expect::Simple, Kind::Setting, Reason::Setting),
             Command::FieldList(_) => (Expect::FieldList, Kind::Read, Reason::Command),
             Command::Statistics => (Expect::Text, Kind::Setting, Reason::Command),
             Command::SetOption(_) => (Expect::Eof, Kind::Setting, Reason::Command),
-            Command::Prepare(_) => (Expect::Prepare, Kind::Setting, Reason::Prepared),
-            Command::Fetch { .. } => (Expect::Fetch, Kind::Write, Reason::Prepared),
+            Command::Fetch { .. } => (Expect::Fetch, Kind::Read, Reason::Prepared),
             Command::ResetStatement(_) => (Expect::Simple, Kind::Setting, Reason::Prepared),
             Command::LongData { .. } | Command::CloseStatement(_) => {
                 (Expect::Nothing, Kind::Setting, Reason::Prepared)
             }
-            Command::Execute { id, .. } => {
-                (Expect::Query, self.prepared.kind(*id), Reason::Prepared)
-            }
             _ => (Expect::Query, Kind::Commit, Reason::Command),
         };
-        if matches!(command, Command::SetOption(0)) {
-            begins.add(Hold::MultiStatements);
+        match command {
+            Command::SetOption(0) => begins.add(Hold::MultiStatements),
+            Command::LongData { .. } => begins.add(Hold::Prepared),
+            _ => {}
         }
         let held = self.holds.is_hard();
         Forward {
@@ -434,7 +427,6 @@ impl Session {
             held,
             needs: Needs {
                 any_database: !held && matches!(command, Command::InitDb(_) | Command::Statistics),
-                insert_id: matches!(command, Command::Prepare(_)),
                 ..Needs::default()
             },
             expect,

@@ -59,13 +59,19 @@ pub enum Refusal {
     ServerMalformed,
     /// Too many statements prepared by one session.
     TooManyPrepared,
+    /// EXECUTE with parameters that make no sense, or whose types nobody told.
+    WrongArguments,
+    /// FETCH without a cursor.
+    NoCursor,
+    /// The statement is not what it was when the client prepared it.
+    NeedsPreparing,
     /// A belief of ours was broken.
     Bug,
 }
 
 impl Refusal {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::OutcomeUnknown,
         Self::TransactionCut,
         Self::StateLost,
@@ -82,6 +88,9 @@ impl Refusal {
         Self::LocalInfileOff,
         Self::ServerMalformed,
         Self::TooManyPrepared,
+        Self::WrongArguments,
+        Self::NoCursor,
+        Self::NeedsPreparing,
         Self::Bug,
     ];
 
@@ -127,6 +136,9 @@ impl Refusal {
             Self::TooManyPrepared => {
                 (1461, b"42000", "Can't create more prepared statements in this session")
             }
+            Self::WrongArguments => (1210, b"HY000", "Incorrect arguments to mysqld_stmt_execute"),
+            Self::NoCursor => (1421, b"HY000", "The statement has no open cursor"),
+            Self::NeedsPreparing => (1615, b"HY000", "Prepared statement needs to be re-prepared"),
             Self::Bug => (1105, b"HY000", "Internal error of the proxy; outcome unknown"),
         }
     }
@@ -140,7 +152,8 @@ impl Refusal {
             | Self::StateLost
             | Self::ResultCut
             | Self::NoServer
-            | Self::ServerMalformed => Blame::Server,
+            | Self::ServerMalformed
+            | Self::NeedsPreparing => Blame::Server,
             Self::PoolBusy | Self::LocalInfileOff | Self::NotAllowed | Self::KillUnsupported => {
                 Blame::Config
             }
@@ -149,7 +162,9 @@ impl Refusal {
             | Self::TooLarge
             | Self::Malformed
             | Self::OutOfOrder
-            | Self::TooManyPrepared => Blame::Client,
+            | Self::TooManyPrepared
+            | Self::WrongArguments
+            | Self::NoCursor => Blame::Client,
             Self::Bug => Blame::Proxy,
         }
     }
@@ -160,10 +175,16 @@ impl Refusal {
         !matches!(self, Self::OutcomeUnknown | Self::ServerMalformed | Self::Bug)
     }
 
+    /// The ERR packet.
+    #[must_use]
+    pub fn packet(self) -> Err {
+        let (code, state, message) = self.told();
+        Err { code, state: *state, message: message.as_bytes().to_vec() }
+    }
+
     /// Appends the ERR packet; gives the next sequence number.
     pub fn write(self, out: &mut Vec<u8>, sequence: u8) -> u8 {
-        let (code, state, message) = self.told();
-        Err { code, state: *state, message: message.as_bytes().to_vec() }.write(out, sequence)
+        self.packet().write(out, sequence)
     }
 }
 

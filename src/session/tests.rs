@@ -6,12 +6,11 @@ use crate::cluster::{Role, ServerId};
 use crate::freshness::{Freshness, Touched, Written};
 use crate::position::{self, Position};
 use crate::session::Session;
-use crate::session::hold::{Hold, Holds};
+use crate::session::hold::Holds;
 use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Told, Verdict, after_loss};
 use crate::session::plan::{Forward, Kind, Needs, Plan, Policy, Reason, Retry};
 use crate::session::refusal::Refusal;
 use crate::sql::{Classifier, LocalCache, Mode};
-use crate::wire::command::Command;
 use crate::wire::ok::{Status, Tracked};
 use crate::wire::reply::{End, Expect, Summary};
 
@@ -349,42 +348,6 @@ fn what_a_replica_refuses_runs_on_the_primary() {
     check(1053, Role::Reader, "Reader replica_lost");
     check(1146, Role::Primary, "Hold");
     check(4031, Role::Primary, "Primary read");
-}
-
-#[test]
-fn prepared_statements_hold_until_the_last_is_closed() {
-    let mut stage = Stage::new();
-    let text = b"SELECT a FROM t WHERE b = ?";
-    let statement = stage.classifier.classify(&mut stage.shapes, text, Mode::default());
-    let plan = stage.session.plan_command(&Command::Prepare(text), false);
-    let Plan::Forward(forward) = plan else { panic!("{plan:?}") };
-    let summary = Summary {
-        end: Some(End::Ok),
-        statement_id: 3,
-        status: Status::AUTOCOMMIT,
-        ..Summary::default()
-    };
-    let mut outcome = Outcome {
-        role: Role::Primary,
-        sent: Sent::Whole,
-        replied: Replied::Nothing,
-        end: Ending::Answered,
-        summary: &summary,
-    };
-    let (verdict, _) = stage.session.observe(&forward, Said::Prepare(&statement), &outcome);
-    assert_eq!(verdict, Verdict::Hold);
-    assert!(stage.session.holds().has(Hold::Prepared));
-    let plan = stage.session.plan_command(&Command::Execute { id: 4, body: b"" }, false);
-    assert_eq!(plan, Plan::Refuse(Refusal::UnknownStatement));
-    assert_eq!(stage.session.plan_command(&Command::CloseStatement(4), false), Plan::Ignore);
-    let close = Command::CloseStatement(3);
-    let Plan::Forward(forward) = stage.session.plan_command(&close, false) else { panic!() };
-    assert_eq!(forward.expect, Expect::Nothing);
-    let nothing = Summary::default();
-    outcome.summary = &nothing;
-    let (verdict, _) = stage.session.observe(&forward, Said::Command(&close), &outcome);
-    assert_eq!(verdict, Verdict::Release);
-    assert!(!stage.session.holds().has(Hold::Prepared));
 }
 
 #[test]

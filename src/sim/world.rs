@@ -325,6 +325,7 @@ fn build_house(
         window: Duration::from_secs(5),
         wait_max: Duration::from_secs(10),
         monitor: ArcSwapOption::from(monitor),
+        local_answers: Some(Duration::from_secs(60)),
     };
     let fleet = Fleet::new(policy, ways, Arc::clone(&metrics), random.next());
     let house = House {

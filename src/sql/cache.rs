@@ -87,7 +87,8 @@ impl Classifier {
             true => shape::write_shape(prefix, mode, &mut shape),
             false => Hint::None,
         };
-        unproved(&shape, mode, hint, Digest::NONE, "too long")
+        let facts = unproved(&shape, mode, hint, Digest::NONE, "too long");
+        Statement { is_replayable: false, ..facts }
     }
 
     /// The facts about a text that is not expected again: nothing is remembered.

@@ -13,7 +13,7 @@ pub(crate) use lexeme::Lexemes;
 use super::shape::Digest;
 use super::token::Kind;
 use super::verb::{self, Found, Verb};
-use super::{Effects, Hint, Mode, Proof, Statement, Table, parse, setting, show};
+use super::{Effects, Hint, Mode, Proof, Statement, Table, parse, replayable, setting, show};
 use crate::limits;
 
 /// How deep the scan goes.
@@ -51,6 +51,7 @@ pub(crate) fn facts(
     }
     whole.statements = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     whole.hint = hint;
+    whole.is_replayable &= hint == Hint::None;
     whole.digest = digest.key;
     if whole.reads.len() + whole.writes.len() > limits::TABLES_MAX {
         whole.reads.clear();
@@ -83,6 +84,8 @@ fn defines_code(tokens: Lexemes<'_, '_>) -> bool {
 
 fn merge(whole: &mut Statement, part: Statement) {
     whole.effects |= part.effects;
+    whole.is_replayable = false;
+    whole.is_voiding |= part.is_voiding;
     whole.proof = Proof::No;
     whole.why = "several statements";
     whole.reads.extend(part.reads);
@@ -124,6 +127,8 @@ fn statement(tokens: Lexemes<'_, '_>, mode: Mode, depth: Depth) -> Statement {
         Verb::Use => statement.use_database = tokens.name(found.at + 1),
         _ => {}
     }
+    statement.is_replayable = replayable::is_replayable(&statement, tokens, found);
+    statement.is_voiding = replayable::is_voiding(&statement, tokens, found);
     prove(&mut statement, tokens, found, depth);
     statement
 }

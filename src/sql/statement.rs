@@ -34,6 +34,10 @@ pub struct Statement {
     pub why: &'static str,
     /// Longer than what is lexed: its end is not known.
     pub is_long: bool,
+    /// Its answer depends on the account and on the session's own values alone.
+    pub is_replayable: bool,
+    /// It may make untrue what was answered before: rights, schemas, the server's own settings.
+    pub is_voiding: bool,
     /// What is wrong with a name in it. A text alone never tells: `session` fills it in.
     pub unfit: Option<Unfit>,
     /// Its client brings new shapes faster than they are worked out: what the tokens show, whole,
@@ -59,6 +63,8 @@ impl Statement {
             digest: 0,
             why,
             is_long: false,
+            is_replayable: false,
+            is_voiding: false,
             unfit: None,
             is_unparsed: false,
         }

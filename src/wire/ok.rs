@@ -49,18 +49,12 @@ impl Status {
     /// Trackers follow, where they were agreed on.
     pub const STATE_CHANGED: Self = Self(0x4000);
 
-    /// A double quote quotes a name; only MariaDB tells.
-    pub const ANSI_QUOTES: Self = Self(0x8000);
-
-    /// What holds from one statement to the next.
+    /// What outlives the statement: the rest tells how it ran, and is cleared before the next.
     #[must_use]
     pub const fn lasting(self) -> Self {
-        let lasting = Self::IN_TRANS
-            .with(Self::AUTOCOMMIT)
-            .with(Self::NO_BACKSLASH_ESCAPES)
-            .with(Self::TRANS_READONLY)
-            .with(Self::ANSI_QUOTES);
-        Self(self.0 & lasting.0)
+        // More results, index use, cursor, a schema dropped, metadata changed, slow, out
+        // parameters, state changed.
+        Self(self.0 & !(0x0008 | 0x0030 | 0x00c0 | 0x0100 | 0x0400 | 0x0800 | 0x1000 | 0x4000))
     }
 
     /// Every bit of `other` is set.

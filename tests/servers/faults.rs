@@ -194,8 +194,11 @@ fn a_primary_that_comes_late() {
     let tenant = prepare(&stack, "late_primary");
     let proxy = Proxy::start(&stack);
     let mut first = proxy.client(&tenant);
+    let stranger = prepare(&stack, "stranger");
     stack.script(&["stop", PRIMARY]);
     thread::scope(|scope| {
+        // Nobody can say yet whether its password is right.
+        let unlearned = scope.spawn(|| proxy.client(&stranger).cell("SELECT SUM(n) FROM note"));
         let waiting = scope.spawn(|| {
             let mut client = proxy.client(&tenant);
             client.run("UPDATE note SET n = 4 WHERE id = 1");
@@ -203,6 +206,7 @@ fn a_primary_that_comes_late() {
         assert_eq!(first.cell("SELECT SUM(n) FROM note"), "3");
         stack.script(&["start", PRIMARY]);
         waiting.join().unwrap();
+        assert_eq!(unlearned.join().unwrap(), "3");
     });
     assert_eq!(first.cell("SELECT SUM(n) FROM note"), "6");
 }

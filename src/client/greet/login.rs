@@ -7,8 +7,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use super::{Door, Fault, THROTTLED};
@@ -22,6 +23,9 @@ use crate::wire::auth::{
 };
 use crate::wire::err::Err as Refusal;
 use crate::wire::handshake::{write_more, write_switch};
+
+/// Between two tries to have somebody to ask.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A login under way.
 pub(super) struct Login<'a> {
@@ -195,43 +199,63 @@ impl Login<'_> {
         if password.pop() == Some(0) { Ok(password) } else { Err(self.denied(user, true)) }
     }
 
-    /// Asks the primary, once for all logins that bring the same password at the same time.
-    /// One that was right before stays so while there is nobody to ask, and is never throttled.
+    /// Asks the primary. One that was right before stays so while there is nobody to ask; another
+    /// waits for somebody as long as a login may take: wpdb does not try a first connect again.
     async fn prove(
         &self,
         credentials: Arc<Credentials>,
         was_right: bool,
     ) -> Result<Arc<Credentials>, Fault> {
+        // Some of the time is left to tell the client, who else would see nothing but a close.
+        let until = tokio::time::Instant::now() + self.door.login_timeout.mul_f64(0.8);
+        loop {
+            match self.ask_primary(&credentials, was_right).await? {
+                Ok(known) => return Ok(known),
+                Err(_nobody) if was_right => return Ok(credentials),
+                Err(nobody) if tokio::time::Instant::now() >= until => {
+                    return Err(Fault::Refuse(nobody));
+                }
+                Err(_nobody) => sleep(ASK_AGAIN).await,
+            }
+        }
+    }
+
+    /// Once for all logins that bring the same password at the same time. The inner error: there
+    /// is nobody to ask. One that was right before is never throttled.
+    async fn ask_primary(
+        &self,
+        credentials: &Arc<Credentials>,
+        was_right: bool,
+    ) -> Result<Result<Arc<Credentials>, Refusal>, Fault> {
         let book = &self.door.book;
-        if book.was_refused(&credentials, now()) {
-            return Err(self.denied_with(&credentials));
+        if book.was_refused(credentials, now()) {
+            return Err(self.denied_with(credentials));
         }
-        let _turn = book.turn(&credentials, was_right).await?;
+        let _turn = book.turn(credentials, was_right).await?;
         // Who held the turn before us may have learned the answer.
-        if let Recall::Fresh(known) = self.recall(&credentials) {
-            return Ok(known);
+        if let Recall::Fresh(known) = self.recall(credentials) {
+            return Ok(Ok(known));
         }
-        if book.was_refused(&credentials, now()) {
-            return Err(self.denied_with(&credentials));
+        if book.was_refused(credentials, now()) {
+            return Err(self.denied_with(credentials));
         }
         let token = if was_right { None } else { Some(self.token()?) };
-        let Err(refusal) = self.door.prove.prove(Arc::clone(&credentials)).await else {
-            return Ok(book.learn(credentials, now()));
+        let Err(refusal) = self.door.prove.prove(Arc::clone(credentials)).await else {
+            return Ok(Ok(book.learn(Arc::clone(credentials), now())));
         };
         if meaning(&refusal) != Meaning::NobodyToAsk {
             token.into_iter().for_each(Try::spend);
         }
         match meaning(&refusal) {
             Meaning::WrongPassword => {
-                book.refuse(&credentials, now());
-                Err(self.denied_with(&credentials))
+                book.refuse(credentials, now());
+                Err(self.denied_with(credentials))
             }
             Meaning::Refused => {
-                book.forget_password(&credentials);
+                book.forget_password(credentials);
                 Err(Fault::Refuse(refusal))
             }
-            Meaning::NobodyToAsk if was_right => Ok(credentials),
-            Meaning::NobodyToAsk => Err(Fault::Refuse(refusal)),
+            Meaning::NobodyToAsk => Ok(Err(refusal)),
         }
     }
 

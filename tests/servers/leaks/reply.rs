@@ -28,7 +28,7 @@ pub(super) struct Line<'a> {
 fn login<'a>(visit: &Visit, account: &'a str, schema: Option<&'a str>) -> Login<'a> {
     let mut login = Login::new(account, account);
     login.database = schema;
-    login.charset = visit.charset;
+    login.charset = Some(visit.charset);
     login.wants = login.wants.with(Capabilities::PS_MULTI_RESULTS);
     for (is_wanted, capability) in [
         (visit.found_rows, Capabilities::FOUND_ROWS),

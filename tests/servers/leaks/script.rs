@@ -394,12 +394,21 @@ impl Author<'_> {
         Visit {
             account: random.below(self.accounts),
             with_database: !random.chance(8),
-            charset: [45, 8, 33][random.below(3)],
+            charset: self.charsets()[random.below(3)],
             found_rows: random.chance(4),
             several_statements: random.chance(3),
             without_eof: random.chance(3),
             steps,
             quits: random.chance(2),
+        }
+    }
+
+    /// Numbers of collations that are their character sets' own: in what is told of a column,
+    /// another one would be that.
+    fn charsets(&self) -> [u8; 3] {
+        match self.flavour {
+            Flavour::MariaDb => [45, 8, 33],
+            Flavour::MySql97 => [255, 8, 33],
         }
     }
 
