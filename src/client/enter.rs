@@ -183,7 +183,8 @@ impl Conversation {
             return Ok(Next::End);
         }
         let mut session = Session::new(self.session.id, fresh_mode(&self.house));
-        if self.capabilities.has(Capabilities::MULTI_STATEMENTS) {
+        // It stays as COM_SET_OPTION has set it.
+        if self.session.allows_multi_statements() {
             session.allow_multi_statements();
         }
         if let Some(charset) = request.charset {

@@ -145,7 +145,12 @@ impl Conversation {
                 self.house.routed(Some(Role::Reader), it.why);
                 return Some((kept, Role::Reader));
             }
-            kept.give_back(self.session.id);
+            if self.session.keeps_reader() && it.want.role == Role::Primary {
+                self.leases.reader = Some(kept);
+            } else {
+                self.session.give_up_reader();
+                kept.give_back(self.session.id);
+            }
         }
         if it.want.role == Role::Primary
             && let Some(mut kept) = self.leases.primary.take()

@@ -244,7 +244,10 @@ impl Session {
             Command::Refresh | Command::ProcessInfo | Command::Debug | Command::Other(_) => {
                 Plan::Refuse(Refusal::UnknownCommand)
             }
-            Command::Ping => Plan::Answer(Local::Ok),
+            Command::Ping => {
+                self.implicit.note_nothing();
+                Plan::Answer(Local::Ok)
+            }
             Command::Prepare(_)
             | Command::Execute { .. }
             | Command::LongData { .. }
@@ -346,7 +349,7 @@ impl Session {
             return (Role::Primary, Reason::Held);
         }
         if it.effects.has(Effects::DIAGNOSTICS) {
-            let reader = self.last == Some(Role::Reader)
+            let reader = self.implicit.place(it.effects).or(self.last) == Some(Role::Reader)
                 && !it.effects.has_any(Effects::INSERT_ID | Effects::WRITES)
                 && !it.effects.has(Effects::DATABASE_MATTERS);
             return (if reader { Role::Reader } else { Role::Primary }, Reason::Diagnostics);

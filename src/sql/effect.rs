@@ -63,6 +63,10 @@ effects! {
     INSERT_ID = 19;
     /// What it means depends on the current database: it names tables, or asks for it.
     DATABASE_MATTERS = 20;
+    /// Asks for FOUND_ROWS().
+    FOUND_ROWS = 21;
+    /// Asks for ROW_COUNT().
+    ROW_COUNT = 22;
 }
 
 impl Effects {

@@ -46,7 +46,15 @@ impl<'a> Login<'a> {
             .with(Capabilities::TRANSACTIONS)
             .with(Capabilities::MULTI_RESULTS)
             .with(Capabilities::LONG_PASSWORD);
-        Self { user, password, database: None, plugin: CACHING_SHA2, wants, charset: None, bare: false }
+        Self {
+            user,
+            password,
+            database: None,
+            plugin: CACHING_SHA2,
+            wants,
+            charset: None,
+            bare: false,
+        }
     }
 
     pub(crate) fn to(mut self, database: &'a str) -> Self {

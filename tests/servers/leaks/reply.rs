@@ -67,13 +67,19 @@ impl<'a> Line<'a> {
                 self.client.command(3, sql.as_bytes())?;
                 self.results()
             }
-            Step::Choose(schema) => self.simple(2, schema.as_bytes()),
-            Step::Ping => self.simple(14, &[]),
+            Step::Choose(schema) => {
+                Ok(self.simple(2, schema.as_bytes())?.into_iter().map(unwarned).collect())
+            }
+            // How many warnings there are, only MySQL tells here.
+            Step::Ping => Ok(self.simple(14, &[])?.into_iter().map(unwarned).collect()),
             Step::Reset => {
                 self.prepared.iter_mut().for_each(|it| *it = None);
                 self.simple(31, &[])
             }
-            Step::SeveralStatements(on) => self.simple(27, &[u8::from(!*on), 0]),
+            Step::SeveralStatements(on) => {
+                let packets = self.simple(27, &[u8::from(!*on), 0])?;
+                Ok(packets.into_iter().map(unwarned).collect())
+            }
             Step::ChangeUser(account, schema) => {
                 self.prepared.iter_mut().for_each(|it| *it = None);
                 let login = login(self.visit, &self.accounts[*account], schema.as_deref());
@@ -114,8 +120,11 @@ impl<'a> Line<'a> {
             first.1[1..5].fill(0);
             packets.push(first);
             for count in [params, columns].into_iter().filter(|count| *count > 0) {
-                for _ in 0..count + u16::from(!self.is_modern()) {
+                for _ in 0..count {
                     packets.push(self.client.read()?);
+                }
+                if !self.is_modern() {
+                    packets.push(middle(self.client.read()?));
                 }
             }
             self.prepared.push(Some((id, params)));
@@ -196,6 +205,17 @@ fn middle((number, mut payload): (u8, Vec<u8>)) -> (u8, Vec<u8>) {
         let status = Status(u16::from_le_bytes([payload[3], payload[4]])).lasting();
         payload[1..3].fill(0);
         payload[3..5].copy_from_slice(&status.0.to_le_bytes());
+    }
+    (number, payload)
+}
+
+/// An OK or an EOF without its number of warnings: of commands that clear none, MySQL tells how
+/// many the statement before has left, and that may have been another's.
+fn unwarned((number, mut payload): (u8, Vec<u8>)) -> (u8, Vec<u8>) {
+    match (payload[0], payload.len()) {
+        (0x00 | 0xfe, 7) => payload[5..].fill(0),
+        (0xfe, 5) => payload[1..3].fill(0),
+        _ => {}
     }
     (number, payload)
 }
