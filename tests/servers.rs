@@ -22,6 +22,7 @@ mod servers {
     pub(crate) mod statement;
 
     mod bad_input;
+    mod crowd;
     mod doors;
     mod drivers;
     mod faults;

@@ -101,6 +101,8 @@ pub struct Request<'a> {
     pub last: Option<Place>,
     /// When to give up.
     pub deadline: Instant,
+    /// The statement may wait long for others.
+    pub blocks: bool,
 }
 
 impl Fleet {
@@ -186,6 +188,7 @@ impl Fleet {
             state: request.state,
             last: request.last,
             deadline: request.deadline,
+            blocks: request.blocks,
         };
         let leased = pool.lease(&ask, &server.live).await;
         if let Err(LeaseError::Open(error)) = &leased {
@@ -431,6 +434,7 @@ impl Fleet {
             state: 0,
             last: None,
             deadline: Instant::now() + self.policy.wait_max,
+            blocks: false,
         };
         self.lease(&request).await.map_err(|error| match error {
             LeaseError::Open(error) => told(error),

@@ -7,8 +7,10 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 use crate::backend::connection::Connection;
 use crate::limits;
@@ -17,6 +19,8 @@ use crate::session::observe::{Ending, Replied, Sent};
 use crate::wire::err::Err as ErrPacket;
 use crate::wire::frame::{Header, read_packet};
 use crate::wire::reply::{Scan, Walker};
+
+const CLIENT_WRITE_MAX: Duration = Duration::from_millis(limits::CLIENT_WRITE_MS_MAX);
 
 /// A command as far as it was read.
 #[derive(Debug)]
@@ -285,7 +289,12 @@ impl Exchange<'_> {
         let out = &mut self.buffers.out;
         let whole = out.len().saturating_sub(self.walker.open_bytes());
         let len = if whole > 0 { whole } else { out.len() };
-        self.client.write_all(out.get(..len).unwrap_or_default()).await?;
+        let mut left = out.get(..len).unwrap_or_default();
+        while !left.is_empty() {
+            let writing = self.client.write(left);
+            let wrote = timeout(CLIENT_WRITE_MAX, writing).await??;
+            left = left.get(wrote..).filter(|_| wrote > 0).ok_or(io::ErrorKind::WriteZero)?;
+        }
         out.drain(..len);
         Ok(())
     }

@@ -96,10 +96,15 @@ impl Conversation {
 
     /// The packet that asks what the statement before it left, for a connection that does not know.
     fn restated(&self, it: &Forward, lease: &Lease, said: Said<'_>) -> Option<Vec<u8>> {
-        if !it.needs.own || lease.owner() == self.session.id || self.call.is_some() {
+        let Said::Statement(statement, text) = said else { return None };
+        let elsewhere = match it.held {
+            // What it is held for may have begun after that.
+            true => statement.effects.has(Effects::FOUND_ROWS),
+            false => it.needs.own && lease.owner() != self.session.id,
+        };
+        if !elsewhere || self.call.is_some() {
             return None;
         }
-        let Said::Statement(_, text) = said else { return None };
         let text = self.session.restated(text)?;
         let mut packet = Vec::new();
         put_query(&mut packet, &text);

@@ -76,7 +76,8 @@ impl Implicit {
         } else if has_rows && it.verb == Verb::Explain {
             (self.counted, self.found_rows) = (None, None);
         } else if has_rows && !shows_list {
-            let rows = (it.statements == 1 && summary.results == 1).then_some(summary.rows);
+            let is_plain = it.verb == Verb::Select && it.statements == 1 && summary.results == 1;
+            let rows = is_plain.then_some(summary.rows);
             (self.counted, self.found_rows) = (None, rows);
         } else if !failed && changes_found_rows(it, own) {
             (self.counted, self.found_rows) = (None, None);

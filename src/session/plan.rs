@@ -84,6 +84,8 @@ pub struct Needs {
     pub insert_id: bool,
     /// It is several statements, and the client said that it would send such.
     pub multi_statements: bool,
+    /// It may wait long for others: it leaves a reserve of connections to those that do not.
+    pub blocks: bool,
 }
 
 /// What a statement can do to data.
@@ -322,6 +324,7 @@ impl Session {
                 // A write may leave the id as it was, or make a new one: it has to be there first.
                 insert_id: diagnostics || kind != Kind::Read,
                 multi_statements: it.statements > 1 && self.multi_statements,
+                blocks: it.effects.has(Effects::MAY_BLOCK),
             },
             expect: Expect::Query,
             retry: match (held || it.is_long, kind) {
