@@ -22,19 +22,25 @@ mod servers {
     pub(crate) mod statement;
 
     mod bad_input;
+    mod commands;
     mod crowd;
     mod doors;
     mod drivers;
     mod faults;
     mod freshness;
+    mod kill;
     mod leaks;
+    mod local_file;
     mod logins;
+    mod matrix;
     mod operations;
     mod pool;
     mod preamble;
     mod prepared;
+    mod rotation;
     mod routing;
     mod sessions;
     mod shapes;
+    mod trust;
     mod views;
 }

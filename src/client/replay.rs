@@ -74,11 +74,11 @@ impl Conversation {
     /// After a statement was sent: what it may have made untrue is forgotten, whatever came of it.
     pub(super) fn void_by(&self, said: Said<'_>) {
         let voids = match said {
-            Said::Statement(it, _) | Said::Prepare(it) => it.is_voiding,
-            Said::Command(_) => false,
+            Said::Statement(it, _) => it.is_voiding,
+            Said::Prepare(_) | Said::Command(_) => false,
         };
         if voids {
-            self.house.fleet.replays.void();
+            self.house.fleet.void();
         }
     }
 
@@ -105,7 +105,7 @@ impl Conversation {
         };
         let mut steps = (!it.held).then(|| put(&mut flight, wanted.insert_id, lease));
         let has_id = !lease.is_reader && self.session.holds().has(Hold::InsertId);
-        if has_id && steps.is_some_and(|steps| steps.resets) {
+        if has_id && steps.is_some_and(|steps| steps.resets.is_some()) {
             // It is the session's own connection, and the reset would take the id.
             let id = insert_id_of(lease).await.ok_or(())?;
             flight.clear();

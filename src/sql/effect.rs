@@ -63,10 +63,12 @@ effects! {
     INSERT_ID = 19;
     /// What it means depends on the current database: it names tables, or asks for it.
     DATABASE_MATTERS = 20;
+    /// A KILL is among its statements.
+    KILLS = 21;
     /// Asks for FOUND_ROWS().
-    FOUND_ROWS = 21;
+    FOUND_ROWS = 22;
     /// Asks for ROW_COUNT().
-    ROW_COUNT = 22;
+    ROW_COUNT = 23;
 }
 
 impl Effects {

@@ -414,7 +414,7 @@ impl Author<'_> {
     fn charsets(&self) -> [u8; 3] {
         match self.flavour {
             Flavour::MariaDb => [45, 8, 33],
-            Flavour::MySql97 => [255, 8, 255],
+            _ => [255, 8, 255],
         }
     }
 
@@ -471,7 +471,7 @@ impl Author<'_> {
     ) -> String {
         let (other, own) = match self.flavour {
             Flavour::MariaDb => ("mysql:", "maria:"),
-            Flavour::MySql97 => ("maria:", "mysql:"),
+            _ => ("maria:", "mysql:"),
         };
         let lines: Vec<&str> = lines.into_iter().filter(|it| !it.starts_with(other)).collect();
         let line = lines[random.below(lines.len())];

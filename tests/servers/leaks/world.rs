@@ -35,11 +35,11 @@ struct Part {
 
 /// Plays the world of a seed; the story of the first client that could tell.
 pub(super) fn play(stack: &Stack, seed: u64, replicas: bool) -> Result<(), String> {
-    let kind = match (stack.flavour, replicas) {
-        (Flavour::MariaDb, false) => "a",
-        (Flavour::MariaDb, true) => "b",
-        (Flavour::MySql97, false) => "m",
-        (Flavour::MySql97, true) => "n",
+    let kind = match (stack.flavour == Flavour::MariaDb, replicas) {
+        (true, false) => "a",
+        (true, true) => "b",
+        (false, false) => "m",
+        (false, true) => "n",
     };
     let accounts: Vec<String> = (0..ACCOUNTS).map(|at| format!("lk{kind}{at}")).collect();
     let mut random = Random::new(seed);
@@ -166,32 +166,7 @@ fn take_turns(
             .map(|part| {
                 let (turns, todo) = mpsc::channel();
                 let (tell, done) = mpsc::channel();
-                scope.spawn(move || {
-                    let mut line = None;
-                    let mut visit = &part.visits[0];
-                    for turn in todo {
-                        let answer = match turn {
-                            Turn::Begin(at) => {
-                                visit = &part.visits[at];
-                                Line::begin(&proxy.address, accounts, visit, &part.proxied)
-                                    .map(|begun| line = Some(begun))
-                                    .map(|()| Packets::new())
-                                    .map_err(|failure| format!("login: {failure}"))
-                            }
-                            Turn::Step(at) => {
-                                let line = line.as_mut().expect("a visit has begun");
-                                line.play(&visit.steps[at]).map_err(|error| error.to_string())
-                            }
-                            Turn::End => {
-                                line.take().expect("a visit has begun").end();
-                                Ok(Packets::new())
-                            }
-                        };
-                        if tell.send(answer).is_err() {
-                            break;
-                        }
-                    }
-                });
+                scope.spawn(move || act(proxy, accounts, part, todo, tell));
                 Player { turns, done, visit: 0, step: None, is_waiting: false, is_through: false }
             })
             .collect();
@@ -202,6 +177,40 @@ fn take_turns(
         }
         Ok(())
     })
+}
+
+/// What one client does, turn by turn.
+fn act(
+    proxy: &Proxy,
+    accounts: &[String],
+    part: &Part,
+    todo: mpsc::Receiver<Turn>,
+    tell: mpsc::Sender<Result<Packets, String>>,
+) {
+    let mut line = None;
+    let mut visit = &part.visits[0];
+    for turn in todo {
+        let answer = match turn {
+            Turn::Begin(at) => {
+                visit = &part.visits[at];
+                Line::begin(&proxy.address, accounts, visit, &part.proxied)
+                    .map(|begun| line = Some(begun))
+                    .map(|()| Packets::new())
+                    .map_err(|failure| format!("login: {failure}"))
+            }
+            Turn::Step(at) => {
+                let line = line.as_mut().expect("a visit has begun");
+                line.play(&visit.steps[at]).map_err(|error| error.to_string())
+            }
+            Turn::End => {
+                line.take().expect("a visit has begun").end();
+                Ok(Packets::new())
+            }
+        };
+        if tell.send(answer).is_err() {
+            break;
+        }
+    }
 }
 
 /// One turn of a client, or a look whether its last one has come to its end.
