@@ -23,11 +23,13 @@ mod servers {
 
     mod bad_input;
     mod commands;
+    mod crowd;
     mod doors;
     mod drivers;
     mod faults;
     mod freshness;
     mod kill;
+    mod leaks;
     mod local_file;
     mod logins;
     mod matrix;

@@ -119,7 +119,8 @@ impl Conversation {
         if guest.capabilities.has(Capabilities::MULTI_STATEMENTS) {
             session.allow_multi_statements();
         }
-        begin_charset(&mut session, &house, u16::from(guest.charset));
+        let charset = u16::from(guest.charset);
+        begin_charset(&mut session, &house, charset);
         let account = house.fleet.account_of(&guest.credentials);
         if let Some(name) = guest.database.take().filter(|name| !name.is_empty()) {
             let (user, stream) = (&guest.credentials, &mut guest.stream);
@@ -135,8 +136,19 @@ impl Conversation {
         let Guest { stream, credentials, capabilities, unread, .. } = guest;
         let mut conversation = Self::new(stream, capabilities, session, house, credentials, peer);
         conversation.unread = unread;
+        conversation.charset = charset;
         write_out(&mut conversation.client, &out).await?;
         Ok(Some(conversation))
+    }
+
+    /// COM_RESET_CONNECTION: nothing is left of the session but its database; MariaDB leaves the
+    /// character set of the login too.
+    pub(super) fn reset(&mut self) {
+        self.leave();
+        self.session.reset();
+        if self.session.mode().flavour == Flavour::MariaDb {
+            begin_charset(&mut self.session, &self.house, self.charset);
+        }
     }
 
     /// COM_CHANGE_USER: another login, and nothing left of the session.
@@ -172,11 +184,13 @@ impl Conversation {
             return Ok(Next::End);
         }
         let mut session = Session::new(self.session.id, fresh_mode(&self.house));
-        if self.capabilities.has(Capabilities::MULTI_STATEMENTS) {
+        // It stays as COM_SET_OPTION has set it.
+        if self.session.allows_multi_statements() {
             session.allow_multi_statements();
         }
         if let Some(charset) = request.charset {
             begin_charset(&mut session, &self.house, charset);
+            self.charset = charset;
         }
         self.session = session;
         if let Some(name) = request.database.filter(|name| !name.is_empty()) {
