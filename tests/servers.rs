@@ -22,6 +22,7 @@ mod servers {
     pub(crate) mod statement;
 
     mod bad_input;
+    mod bytes;
     mod doors;
     mod drivers;
     mod faults;
@@ -34,5 +35,6 @@ mod servers {
     mod routing;
     mod sessions;
     mod shapes;
+    mod smuggling;
     mod views;
 }

@@ -356,7 +356,10 @@ impl Session {
                     holds.set(Hold::Diagnostics, summary.warnings > 0 || failed);
                 }
             }
-            Said::Command(Command::SetOption(1)) if !failed => holds.end(Hold::MultiStatements),
+            Said::Command(Command::SetOption(option)) if !failed => {
+                self.multi_statements = *option == 0;
+                holds.set(Hold::MultiStatements, self.multi_statements);
+            }
             Said::Command(_) => {}
         }
         holds.set(Hold::Prepared, self.prepared.has_pins());
@@ -542,7 +545,9 @@ fn holds_after(it: &Statement, summary: &Summary, failed: bool, holds: &mut Hold
         Verb::Begin if failed => holds.end(Hold::Transaction),
         _ => {}
     }
-    let changed = summary.tracked.iter().any(|it| matches!(it, Tracked::StateChanged));
+    // What cannot be read of a change is a change.
+    let tells = |it: &Tracked| matches!(it, Tracked::StateChanged | Tracked::Unknown(0..=2));
+    let changed = summary.tracked.iter().any(tells);
     if changed && !explains_change(it) {
         holds.add(Hold::UnexplainedState);
     }
