@@ -14,7 +14,7 @@ help:
 	@echo 'make demo [ONCE=1] [DB=mysql97]  a WordPress site through Forebay; Ctrl-C ends it'
 	@echo 'make test                        everything: installs what it needs'
 	@echo 'make build                       $(FOREBAY)'
-	@echo 'make install                     what demo and test need, MySQL 9.7 too'
+	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
 	@echo 'make stranger                    the demo on a bare Debian 12 in a folder (root)'
 
@@ -30,7 +30,7 @@ build:
 	cargo build --release --locked
 
 install:
-	@$(STACK) install build servers wordpress mysql97 tools
+	@$(STACK) install build servers wordpress mysql97 mysql56 clients tools
 
 lint: shellcheck
 	cargo fmt --check

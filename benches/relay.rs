@@ -59,6 +59,7 @@ impl Scene {
             capabilities: MODERN,
             thread_id: 1,
             is_reader: true,
+            epoch: 0,
             values: Values::default(),
             statements: Statements::default(),
             residue: false,
@@ -91,6 +92,8 @@ impl Scene {
             walker,
             setup_replies: 0,
             pipelined: true,
+            asks_file: false,
+            watches: false,
             answers: true,
             begins: &mut 1,
         }

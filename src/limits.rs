@@ -64,6 +64,8 @@ pub const SUSPECT_BACK_OFF_MS: u64 = 1_000;
 pub const ADDRESSES_PER_NAME_MAX: usize = 32;
 /// Clients connected at once.
 pub const CLIENTS_MAX: usize = 100_000;
+/// Connections beside the pools that tell a server to stop a statement, over all servers.
+pub const KILLS_AT_ONCE: usize = 4;
 /// Sessions that may wait for one server's connections.
 pub const POOL_WAITERS_MAX: usize = 10_000;
 /// Variables that a session may carry from one connection to another; past that it holds.

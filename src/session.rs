@@ -5,6 +5,7 @@
 //! learning. No sockets, no clock: `client` moves the bytes. A session that holds is never wrong,
 //! only less shared.
 
+pub mod account;
 pub mod answer;
 pub mod execute;
 pub mod hold;
@@ -177,6 +178,12 @@ impl Session {
         let multi_statements = self.multi_statements;
         *self = Self { multi_statements, ..Self::new(self.id, self.fresh_mode) };
         self.values.database = database;
+        self.values_changed();
+    }
+
+    /// New sessions begin with other settings now; connections that are not held follow them.
+    pub fn begin_anew_in(&mut self, fresh_mode: Mode) {
+        self.fresh_mode = fresh_mode;
         self.values_changed();
     }
 

@@ -23,18 +23,24 @@ mod servers {
 
     mod bad_input;
     mod bytes;
+    mod commands;
     mod doors;
     mod drivers;
     mod faults;
     mod freshness;
+    mod kill;
+    mod local_file;
     mod logins;
+    mod matrix;
     mod operations;
     mod pool;
     mod preamble;
     mod prepared;
+    mod rotation;
     mod routing;
     mod sessions;
     mod shapes;
     mod smuggling;
+    mod trust;
     mod views;
 }

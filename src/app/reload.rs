@@ -103,7 +103,7 @@ impl Reload {
 /// The settings that only a restart takes over.
 fn changed<'a>(before: &[Setting], after: &'a [Setting]) -> Vec<&'a str> {
     let is_taken_over = |key: &str| {
-        ["tls.", "monitor.", "users", "admin.user", "admin.password"]
+        ["tls.", "monitor.", "users", "admin.user", "admin.password", "backend.tls_ca"]
             .iter()
             .any(|prefix| key.starts_with(prefix))
     };

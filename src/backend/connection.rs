@@ -16,6 +16,8 @@ pub struct Connection {
     pub thread_id: u32,
     /// Set up as a reader: `SESSION TRANSACTION READ ONLY`, the second lock.
     pub is_reader: bool,
+    /// Which baseline it had at its login or last reset.
+    pub epoch: u64,
     /// What was set since the login or the last reset.
     pub values: Values,
     /// What is prepared on it.

@@ -76,7 +76,7 @@ impl Conversation {
             Said::Prepare(_) | Said::Command(_) => false,
         };
         if voids {
-            self.house.fleet.replays.void();
+            self.house.fleet.void();
         }
     }
 

@@ -8,6 +8,7 @@ use std::pin::pin;
 use crate::backend::pool::Lease;
 use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
 use crate::client::lease::insert_id_of;
+use crate::client::local_file::may_be_asked_for;
 use crate::client::relay::{Buffers, Exchange, Message, Moved};
 use crate::client::serve::Conversation;
 use crate::client::statement::Call;
@@ -65,6 +66,9 @@ impl Conversation {
             walker: &mut self.walker,
             setup_replies: steps.replies,
             pipelined: is_read && message.rest.is_none(),
+            asks_file: matches!(said, Said::Statement(it, _)
+                if may_be_asked_for(it, self.capabilities)),
+            watches: is_read && message.rest.is_none(),
             answers: it.expect != Expect::Nothing,
             begins: &mut self.begins,
         }
@@ -143,7 +147,7 @@ impl Conversation {
         let baseline = baseline.as_deref();
         let mut steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline);
         let has_id = !lease.is_reader && self.session.holds().has(Hold::InsertId);
-        if has_id && (steps.resets || steps.fresh) {
+        if has_id && (steps.resets.is_some() || steps.fresh) {
             // It is the session's own connection, and the reset would take the id.
             let id = insert_id_of(lease).await.ok_or(())?;
             self.session.keep_insert_id(id);
@@ -157,6 +161,7 @@ impl Conversation {
         let renewing = lease.renew(&self.credentials, found_rows, self.lease_deadline());
         let renewed = Box::pin(renewing).await;
         renewed.map_err(|error| tracing::debug!(%error, "cannot log in anew"))?;
+        self.seat.move_to(lease.server(), lease.thread_id);
         Ok(put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline))
     }
 }

@@ -12,12 +12,15 @@ use tokio::sync::watch;
 use crate::backend::catalog::{Account, Underway};
 use crate::backend::pool::Lease;
 use crate::client::accept::Peer;
+use crate::client::enter::fresh_mode;
 use crate::client::house::House;
 use crate::client::lease::Leases;
 use crate::client::novelty::Novelty;
 use crate::client::read::Inbound;
+use crate::client::registry::Seat;
 use crate::client::relay::{Buffers, Message, Moved, write_out};
 use crate::client::replay::{Draft, INIT_DB, QUERY};
+use crate::client::revoke;
 use crate::client::slab;
 use crate::client::statement::Call;
 use crate::client::tally::target_of;
@@ -30,9 +33,10 @@ use crate::secret::Credentials;
 use crate::session::Session;
 use crate::session::answer::Local;
 use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Verdict, is_misroute};
-use crate::session::plan::{Forward, Plan, Reason};
+use crate::session::plan::{Forward, Kind, Plan, Reason};
 use crate::session::refusal::Refusal;
-use crate::sql::{Classifier, Mode, Statement};
+use crate::sql::kill::Kill;
+use crate::sql::{Classifier, Mode, Statement, Verb};
 use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
 use crate::wire::err::Err as ErrPacket;
@@ -52,11 +56,15 @@ pub struct Conversation {
     pub(super) account: u64,
     /// What its statements' names are.
     pub(super) names: Arc<Account>,
+    /// Which of the primary's settings its connections begin with.
+    epoch: u64,
     /// Bytes that came behind the last command.
     pub(super) unread: Vec<u8>,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) leases: Leases,
     pub(super) peer: Arc<Peer>,
+    /// What others see of it.
+    pub(super) seat: Arc<Seat>,
     pub(super) walker: Walker,
     /// The prepared statement that the command under way speaks of.
     pub(super) call: Option<Box<Call>>,
@@ -91,12 +99,14 @@ impl Conversation {
         let account = house.fleet.account_of(&credentials);
         let names = house.fleet.catalogs.of(account, &credentials);
         names.note_use();
+        let seat = house.registry.enter(session.id as u32, &credentials);
         Self {
             client,
             capabilities,
             account,
             names,
             phase: house.control.phases(),
+            epoch: house.fleet.epoch(),
             sampler: Sampler::new(session.id as u32),
             session,
             house,
@@ -105,6 +115,7 @@ impl Conversation {
             leases: Leases::default(),
             novelty: Novelty::default(),
             peer,
+            seat,
             walker: Walker::new(Expect::Simple, nothing),
             call: None,
             begins: 1,
@@ -115,16 +126,25 @@ impl Conversation {
 
     /// Serves it to its end.
     pub async fn serve(mut self: Box<Self>) {
-        while let Some(Inbound { slab, len, rest }) = self.next_command().await {
+        let seat = Arc::clone(&self.seat);
+        loop {
+            // What was read of a command is lost with the session.
+            let inbound = tokio::select! {
+                biased;
+                inbound = self.next_command() => inbound,
+                () = seat.ended() => None,
+            };
+            let Some(Inbound { slab, len, rest }) = inbound else { break };
             let bytes = slab.get(..len).unwrap_or_default();
             self.begins = 1;
+            seat.begin();
             self.draft = None;
             let next = self.answer_one(&mut Message { bytes, rest }).await;
             if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
                 self.unread.extend_from_slice(tail);
             }
             slab::give_back(slab);
-            if matches!(next, Ok(Next::End) | Err(_)) {
+            if matches!(next, Ok(Next::End) | Err(_)) || seat.is_ended() {
                 break;
             }
         }
@@ -150,7 +170,11 @@ impl Conversation {
                     return Ok(Next::Command);
                 }
                 let policy = self.house.policy();
-                let plan = self.session.plan(&statement, policy, &self.house.fleet.freshness);
+                let plan = match statement.verb {
+                    _ if self.lacks_file(&statement) => Plan::Refuse(Refusal::LocalInfileOff),
+                    Verb::Other if Kill::is_begun(text, self.session.mode()) => Plan::Kill,
+                    _ => self.session.plan(&statement, policy, &self.house.fleet.freshness),
+                };
                 self.carry_out(plan, Said::Statement(&statement, text), message).await
             }
             Command::Prepare(_)
@@ -179,6 +203,7 @@ impl Conversation {
     }
 
     pub(super) fn understand(&mut self, text: &[u8], is_cut: bool) -> Arc<Statement> {
+        self.follow_settings();
         let mode = self.session.mode();
         if is_cut {
             let scanned = Classifier::scan_long(text, mode);
@@ -186,6 +211,15 @@ impl Conversation {
         }
         let facts = self.facts(text, mode);
         self.names.see(&self.session, facts)
+    }
+
+    /// The connections that it gets begin with other settings now, such as how a text is read.
+    fn follow_settings(&mut self) {
+        let epoch = self.house.fleet.epoch();
+        if epoch != self.epoch && !self.session.holds().is_hard() {
+            self.epoch = epoch;
+            self.session.begin_anew_in(fresh_mode(&self.house));
+        }
     }
 
     /// What a text says of itself.
@@ -223,12 +257,13 @@ impl Conversation {
                 self.session.reset();
                 self.answer(Local::Ok).await?;
             }
+            Plan::Kill => return Box::pin(self.kill(said, message)).await,
             Plan::ChangeUser => self.refuse(Refusal::Bug).await?,
         }
         Ok(Next::Command)
     }
 
-    async fn answer(&mut self, local: Local) -> io::Result<()> {
+    pub(super) async fn answer(&mut self, local: Local) -> io::Result<()> {
         self.house.routed(None, Reason::Local);
         let mut out = slab::borrow();
         self.session.answer(local, self.capabilities, self.begins, &mut out);
@@ -243,7 +278,7 @@ impl Conversation {
     }
 
     /// An error for the client, unless the command has no reply.
-    async fn tell(&mut self, error: &ErrPacket) -> io::Result<()> {
+    pub(super) async fn tell(&mut self, error: &ErrPacket) -> io::Result<()> {
         if self.spoils(Refusal::StateLost) {
             return Ok(());
         }
@@ -263,6 +298,10 @@ impl Conversation {
         for _ in 0..TRIES_MAX {
             match self.lease(&mut it).await? {
                 Ok((lease, role)) => {
+                    self.seat.work(lease.server(), lease.thread_id);
+                    if self.seat.is_interrupted() {
+                        return Box::pin(self.stop_before(lease, role, message)).await;
+                    }
                     let again = self.attempt(&mut it, (lease, role), said, message, buffers);
                     if !again.await? {
                         return Ok(());
@@ -270,6 +309,8 @@ impl Conversation {
                 }
                 Err(LeaseRefused::Ours(refusal)) => {
                     self.drain(message).await?;
+                    let is_killed = self.seat.is_interrupted();
+                    let refusal = if is_killed { Refusal::Interrupted } else { refusal };
                     return self.refuse(refusal).await;
                 }
                 Err(LeaseRefused::Servers(refused)) => {
@@ -298,10 +339,14 @@ impl Conversation {
         if self.is_to_be_prepared_anew(said, &moved, &mut lease, message) {
             moved = self.run(it, &mut lease, said, message, buffers).await;
         }
+        if self.seat.rest().await && moved.end == Ending::Answered {
+            Box::pin(self.take_the_hit(&mut lease)).await;
+        }
         self.void_by(said);
         if let Some(changing) = changing {
             self.hear_of(changing, said, &moved);
         }
+        self.void_proofs(said, &moved);
         if let Some(watch) = &mut watch {
             watch.lap(Lap::Backend, now());
             self.house.metrics.timings.observe(target_of(Some(role)), watch);
@@ -310,6 +355,9 @@ impl Conversation {
             return self.setup_failed(it, (lease, role), refused, message).await;
         }
         if moved.client_lost {
+            if it.kind == Kind::Read && moved.replied == Replied::Nothing {
+                Box::pin(self.abandon(lease)).await;
+            }
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         if moved.end == Ending::Answered {
@@ -330,6 +378,7 @@ impl Conversation {
             }
         }
         let (verdict, write) = self.session.observe(it, said, &outcome);
+        let verdict = revoke::unless_expired(verdict, self.walker.summary());
         if let Some(write) = write {
             // Before the client knows: whoever he tells must see it.
             self.house.fleet.record(write);
@@ -342,6 +391,9 @@ impl Conversation {
         if matches!(verdict, Verdict::Fail(_)) {
             // What is left of a long statement would be read as the next command.
             self.drain(message).await?;
+        }
+        if moved.replied == Replied::Nothing {
+            self.put_own_number(said, &mut buffers.out);
         }
         self.conclude(it, (lease, role), verdict, moved.replied, &buffers.out).await
     }
@@ -445,5 +497,6 @@ impl Drop for Conversation {
             self.client.try_write_all(&out);
         }
         self.leave();
+        self.house.registry.leave(&self.seat);
     }
 }

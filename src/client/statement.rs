@@ -339,7 +339,7 @@ impl Conversation {
             return Ok(Some(pin.server_id));
         }
         let known = match &call.source {
-            Source::Text(blueprint) if !steps.resets => lease.statements.find(blueprint),
+            Source::Text(blueprint) if steps.resets.is_none() => lease.statements.find(blueprint),
             _ => None,
         };
         let server_id = match known {

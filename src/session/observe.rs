@@ -195,6 +195,9 @@ impl Session {
             Ending::Answered => self.observe_answer(it, said, outcome),
             Ending::Infile => {
                 let write = self.unknown_write(it);
+                // The server waits for a file: there is no way on with it.
+                let is_primary = outcome.role == Role::Primary;
+                self.cut |= self.holds.has(Hold::Transaction) && is_primary;
                 self.connection_gone(outcome.role);
                 (Verdict::Fail(Refusal::LocalInfileOff), write)
             }

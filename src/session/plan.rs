@@ -10,7 +10,9 @@ use crate::session::answer::Local;
 use crate::session::hold::{Hold, Holds};
 use crate::session::refusal::Refusal;
 use crate::session::variable::Values;
-use crate::sql::{Effects, Hint, Proof, Scope, Statement, Table, Unfit, Verb, is_system_schema};
+use crate::sql::{
+    Effects, Flavour, Hint, Proof, Scope, Statement, Table, Unfit, Verb, is_system_schema,
+};
 use crate::wire::command::Command;
 use crate::wire::reply::Expect;
 
@@ -28,6 +30,8 @@ pub enum Plan {
     Ignore,
     /// COM_RESET_CONNECTION: forget, then say OK.
     Reset,
+    /// KILL: it speaks of numbers that only we know.
+    Kill,
     /// COM_CHANGE_USER: log in anew.
     ChangeUser,
     /// The client leaves.
@@ -237,11 +241,18 @@ impl Session {
             Command::Quit => Plan::Close,
             Command::ResetConnection => Plan::Reset,
             Command::ChangeUser(_) => Plan::ChangeUser,
-            Command::Shutdown | Command::BinlogDump | Command::RegisterReplica => {
+            Command::Shutdown | Command::BinlogDump | Command::RegisterReplica | Command::Debug => {
                 Plan::Refuse(Refusal::NotAllowed)
             }
-            Command::ProcessKill(_) => Plan::Refuse(Refusal::KillUnsupported),
-            Command::Refresh | Command::ProcessInfo | Command::Debug | Command::Other(_) => {
+            Command::ProcessKill(_) => Plan::Kill,
+            // MySQL has given these up.
+            Command::Refresh if self.mode.flavour == Flavour::MariaDb => {
+                Plan::Refuse(Refusal::NotAllowed)
+            }
+            Command::ProcessInfo if self.mode.flavour == Flavour::MariaDb && !self.cut => {
+                Plan::Forward(self.forward_command(command))
+            }
+            Command::Refresh | Command::ProcessInfo | Command::Other(_) => {
                 Plan::Refuse(Refusal::UnknownCommand)
             }
             Command::Ping => Plan::Answer(Local::Ok),
@@ -279,8 +290,11 @@ impl Session {
             // 0 would be believed, and stored.
             return Plan::Refuse(Refusal::StateLost);
         }
-        if statement.verb == Verb::Kill {
-            return Plan::Refuse(Refusal::KillUnsupported);
+        if statement.effects.has(Effects::KILLS) {
+            return match statement.statements {
+                1 => Plan::Kill,
+                _ => Plan::Refuse(Refusal::KillUnsupported),
+            };
         }
         Plan::Forward(self.forward_statement(statement, policy, freshness))
     }
@@ -405,6 +419,7 @@ impl Session {
             Command::InitDb(_) => (Expect::Simple, Kind::Setting, Reason::Setting),
             Command::FieldList(_) => (Expect::FieldList, Kind::Read, Reason::Command),
             Command::Statistics => (Expect::Text, Kind::Setting, Reason::Command),
+            Command::ProcessInfo => (Expect::Query, Kind::Setting, Reason::Command),
             Command::SetOption(_) => (Expect::Eof, Kind::Setting, Reason::Command),
             Command::Fetch { .. } => (Expect::Fetch, Kind::Read, Reason::Prepared),
             Command::ResetStatement(_) => (Expect::Simple, Kind::Setting, Reason::Prepared),
@@ -423,7 +438,10 @@ impl Session {
             want: Want::primary(),
             held,
             needs: Needs {
-                any_database: matches!(command, Command::InitDb(_) | Command::Statistics),
+                any_database: matches!(
+                    command,
+                    Command::InitDb(_) | Command::Statistics | Command::ProcessInfo
+                ),
                 ..Needs::default()
             },
             expect,

@@ -43,8 +43,10 @@ pub enum Refusal {
     UnknownCommand,
     /// COM_SHUTDOWN, COM_BINLOG_DUMP and the like.
     NotAllowed,
-    /// KILL speaks of our ids, which no server knows.
+    /// A KILL that names its victim otherwise than by our number, which no server knows.
     KillUnsupported,
+    /// Somebody killed it before a server had it.
+    Interrupted,
     /// A statement id that this session never got.
     UnknownStatement,
     /// Larger than what is let through.
@@ -71,7 +73,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every one.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::OutcomeUnknown,
         Self::TransactionCut,
         Self::StateLost,
@@ -81,6 +83,7 @@ impl Refusal {
         Self::UnknownCommand,
         Self::NotAllowed,
         Self::KillUnsupported,
+        Self::Interrupted,
         Self::UnknownStatement,
         Self::TooLarge,
         Self::Malformed,
@@ -118,9 +121,12 @@ impl Refusal {
             Self::NotAllowed => {
                 (1227, b"42000", "Access denied; this command is not served through the proxy")
             }
-            Self::KillUnsupported => {
-                (1235, b"42000", "KILL is not served through the proxy yet; connect to the server")
-            }
+            Self::KillUnsupported => (
+                1235,
+                b"42000",
+                "The proxy serves KILL [CONNECTION | QUERY] <number> and no other KILL",
+            ),
+            Self::Interrupted => (1317, b"70100", "Query execution was interrupted"),
             Self::UnknownStatement => (1243, b"HY000", "Unknown prepared statement handler"),
             Self::TooLarge => {
                 (1153, b"08S01", "Got a packet bigger than 'max_allowed_packet' bytes")
@@ -162,6 +168,7 @@ impl Refusal {
             | Self::TooLarge
             | Self::Malformed
             | Self::OutOfOrder
+            | Self::Interrupted
             | Self::TooManyPrepared
             | Self::WrongArguments
             | Self::NoCursor => Blame::Client,

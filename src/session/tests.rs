@@ -173,7 +173,8 @@ fn conversations() {
     check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | SELECT FOUND_ROWS()", "R R");
     check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | DO 1 | SELECT FOUND_ROWS()", "R P P");
     check("/* forebay: primary */ SELECT 1", "P");
-    check("KILL 7 | SELECT 1", "! R");
+    check("KILL 7 | SELECT 1", "Kill R");
+    check("KILL 7; KILL 8 | SELECT 1; KILL 8", "! !");
     check("SELECT 1; SELECT 2 | SELECT 3", "P* P*");
     check("XA START 'a' | SELECT 1", "P* P*");
     check("INSERT INTO triggered VALUES (1) | SELECT 1", "P* P*");
@@ -203,12 +204,12 @@ fn a_client_that_invents_shapes_is_held_and_let_go_as_any_other() {
     check("SELECT 1", "SELECT 1; SELECT b FROM t | SELECT 1", "P* P*");
     // What it writes is not known, so it may be anything.
     check("SELECT a FROM other.t", "INSERT INTO t (b) VALUES (1) | SELECT a FROM other.t", "P r");
-    check("SELECT 1", "KILL 7 | SELECT 1", "! R");
+    check("SELECT 1", "KILL 7 | SELECT 1", "Kill R");
 }
 
 #[test]
 fn a_cut_transaction_is_over_only_when_its_client_says_so() {
-    let cut = |script: &str, expected: &str| {
+    let cut = |end: Ending, told: Refusal, script: &str, expected: &str| {
         let mut stage = Stage::new();
         stage.say("BEGIN");
         let statement = stage.classifier.classify(&mut stage.shapes, b"SELECT 1", Mode::default());
@@ -220,18 +221,22 @@ fn a_cut_transaction_is_over_only_when_its_client_says_so() {
             role: Role::Primary,
             sent: Sent::Whole,
             replied: Replied::Nothing,
-            end: Ending::Lost,
+            end,
             summary: &summary,
         };
         let said = Said::Statement(&statement, b"SELECT 1");
         let (verdict, _) = stage.session.observe(&forward, said, &outcome);
-        assert_eq!(verdict, Verdict::Fail(Refusal::TransactionCut));
+        assert_eq!(verdict, Verdict::Fail(told));
         stage.in_transaction = false;
         let got: Vec<String> = script.split('|').map(|text| stage.say(text.trim())).collect();
         assert_eq!(got.join(" "), expected, "{script}");
     };
-    cut("SELECT 1 | COMMIT | ROLLBACK | SELECT 1", "! ! = R");
-    cut("INSERT INTO t VALUES (1) | BEGIN | INSERT INTO t VALUES (1)", "! P* P*");
+    use Ending::{Infile, Lost};
+    let told = Refusal::TransactionCut;
+    cut(Lost, told, "SELECT 1 | COMMIT | ROLLBACK | SELECT 1", "! ! = R");
+    cut(Lost, told, "INSERT INTO t VALUES (1) | BEGIN | INSERT INTO t VALUES (1)", "! P* P*");
+    // A server that waits for a file is left, and the transaction with it.
+    cut(Infile, Refusal::LocalInfileOff, "SELECT 1 | COMMIT | ROLLBACK | SELECT 1", "! ! = R");
 }
 
 /// Every case of a server that is lost: what the client is told.

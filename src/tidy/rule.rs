@@ -16,11 +16,13 @@ struct Rule<'a> {
 
 /// Every line of every table, but for the heads.
 fn rules(text: &str) -> impl Iterator<Item = Rule<'_>> {
-    let rows = text.lines().filter(|line| line.starts_with('|') && !line.starts_with("|--"));
+    let is_row = |line: &&str| !line.starts_with("|--") && !line.starts_with("| | rule");
+    let rows = text.lines().filter(|line| line.starts_with('|')).filter(is_row);
     rows.filter_map(|row| {
-        let mut cells = row.trim_matches('|').split(" | ").map(str::trim);
-        let rule = Rule { number: cells.next()?, held_by: cells.next_back()? };
-        (rule.held_by != "held by").then_some(rule)
+        let row = row.strip_prefix("| ")?.trim_end_matches(['|', ' ']);
+        let (number, rest) = row.split_once(" | ")?;
+        let held_by = rest.rsplit_once(" | ").map_or("", |(_, held_by)| held_by);
+        Some(Rule { number, held_by })
     })
 }
 

@@ -196,6 +196,10 @@ fn in_gbk() -> Vec<Vec<u8>> {
         script.extend(queries([before]));
         script.push(command(QUERY, &trick));
     }
+    for before in ["SET NAMES utf8mb4", "SET @@character_set_client = 'gbk'"] {
+        script.extend(queries([before]));
+        script.push(command(QUERY, &trick));
+    }
     for mode in ["NO_BACKSLASH_ESCAPES", "ANSI_QUOTES", ""] {
         script.extend(queries([
             &*format!("SET NAMES utf8mb4, sql_mode = '{mode}'"),

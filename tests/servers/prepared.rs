@@ -423,7 +423,7 @@ fn executing_the_last_prepared(flavour: Flavour) {
     };
     let known = match flavour {
         Flavour::MariaDb => Ok("twenty".to_owned()),
-        Flavour::MySql97 => Err(1243),
+        Flavour::MySql97 | Flavour::MySql56 => Err(1243),
     };
     assert_eq!(both("SELECT text FROM note WHERE n = ?"), (Ok(1), known));
     assert_eq!(both("SELECT text FROM nothing WHERE n = ?"), (Err(1146), Err(1243)));

@@ -147,7 +147,7 @@ fn no_write_is_smuggled_to_a_replica(flavour: Flavour) {
     connect(&login).quit();
     proxy.wait_for_readers(2);
     let mut root = stack.root(PRIMARY);
-    let table = format!("{}.note", tenant.name);
+    let table = format!("{}.mark", tenant.name);
     let mut done = |tag: &str| {
         let question =
             format!("SELECT COUNT(*) FROM {table} WHERE text IN ('{tag}', 'now', 'view')");
@@ -168,6 +168,7 @@ fn no_write_is_smuggled_to_a_replica(flavour: Flavour) {
             odd.push(format!("is it a trick at all? {before}; {text}: {answered:?}"));
         }
     }
+    for e in super::general_log::entries(&stack, PRIMARY, &tenant.name) { if !e.text.contains("session_track") { eprintln!("LOG {e:?}"); } }
     assert!(odd.is_empty(), "{}", odd.join("\n"));
     stack.sync();
     for node in REPLICAS {
