@@ -146,6 +146,8 @@ fn conversations() {
     check("INSERT INTO t VALUES (1) | SELECT a FROM t", "P r");
     check("INSERT INTO t VALUES (1) | SELECT a FROM other.t", "P R");
     check("INSERT INTO t VALUES (1) | SELECT 1", "P R");
+    check("INSERT INTO t VALUES (1) | SELECT TABLE_NAME FROM information_schema.TABLES", "P r");
+    check("INSERT INTO t VALUES (1) | SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES", "P r");
     check("INSERT INTO t VALUES (1) | /* forebay: eventual */ SELECT a FROM t", "P R");
     check("SET autocommit=0 | SELECT 1 | SET autocommit=1 | SELECT 1", "P* P* P R");
     check("SELECT GET_LOCK('a', 0) | SELECT a FROM t | SELECT RELEASE_LOCK('a')", "P* P* P*");
@@ -154,6 +156,10 @@ fn conversations() {
     check("SET NAMES utf8mb4 | SELECT 1", "P R");
     check("SET SESSION sql_mode='' | SELECT 1", "P R");
     check("SET SESSION nonsense=1 | SELECT 1", "P* P*");
+    check("SET @@SESSION.sql_mode='ANSI' | SELECT 1", "P R");
+    // No tracker tells of a variable that is named so.
+    check("SET @@sql_mode='ANSI' | SELECT 1", "P* P*");
+    check("SET @@default_storage_engine='Aria' | SELECT 1", "P* P*");
     check(
         "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE | BEGIN | SELECT 1 | COMMIT | SELECT 1",
         "P* P* P* P R",
