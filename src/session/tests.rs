@@ -207,6 +207,28 @@ fn a_client_that_invents_shapes_is_held_and_let_go_as_any_other() {
 }
 
 #[test]
+fn several_statements_are_allowed_where_there_may_be_several() {
+    let check = |text: &str, mode: Mode, expected: bool| {
+        for asked in [true, false] {
+            let mut stage = Stage::new();
+            if asked {
+                stage.session.allow_multi_statements();
+            }
+            let statement = stage.classifier.classify(&mut stage.shapes, text.as_bytes(), mode);
+            let plan = stage.session.plan(&statement, SPLIT, &stage.freshness);
+            let Plan::Forward(forward) = plan else { panic!("not forwarded") };
+            assert_eq!(forward.needs.multi_statements, asked && expected, "{text}");
+        }
+    };
+    let gbk = Mode { lexable: false, ..Mode::default() };
+    check("SELECT 1", Mode::default(), false);
+    check("SELECT 1; SELECT 2", Mode::default(), true);
+    check("SELECT 1 /*!99999 ; SELECT 2 */", Mode::default(), true);
+    check("SELECT 1; SELECT 2", gbk, true);
+    check(&format!("SELECT '{}'; SELECT 2", "x".repeat(20_000)), Mode::default(), true);
+}
+
+#[test]
 fn a_cut_transaction_is_over_only_when_its_client_says_so() {
     let cut = |script: &str, expected: &str| {
         let mut stage = Stage::new();
