@@ -17,7 +17,7 @@ help:
 	@echo 'make test                        everything: installs what it needs'
 	@echo 'make conformance [SUITE=php]     tests of MariaDB, PHP, PyMySQL and mysql2, direct and through Forebay'
 	@echo 'make build                       $(FOREBAY)'
-	@echo 'make install                     what demo and test need, MySQL 9.7 too'
+	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
 	@echo 'make stranger                    the demo on a bare Debian 12 in a folder (root)'
 
@@ -37,7 +37,7 @@ build:
 	cargo build --release --locked
 
 install:
-	@$(STACK) install build servers wordpress mysql97 tools regression
+	@$(STACK) install build servers wordpress mysql97 mysql56 clients tools regression
 
 lint: shellcheck
 	cargo fmt --check

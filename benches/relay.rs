@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 use forebay::backend::connection::Connection;
+use forebay::backend::statements::Statements;
 use forebay::client::relay::{Buffers, Exchange, Message, Moved};
 use forebay::limits::SLAB_BYTES;
 use forebay::link::Stream;
@@ -58,7 +59,9 @@ impl Scene {
             capabilities: MODERN,
             thread_id: 1,
             is_reader: true,
+            epoch: 0,
             values: Values::default(),
+            statements: Statements::default(),
             residue: false,
             clean: false,
             multi_statements: false,
@@ -89,6 +92,8 @@ impl Scene {
             walker,
             setup_replies: 0,
             pipelined: true,
+            asks_file: false,
+            watches: false,
             answers: true,
             begins: &mut 1,
         }

@@ -14,3 +14,4 @@ pub mod query;
 pub mod replays;
 pub mod resolve;
 pub mod setup;
+pub mod statements;

@@ -67,6 +67,8 @@ pub const SUSPECT_BACK_OFF_MS: u64 = 1_000;
 pub const ADDRESSES_PER_NAME_MAX: usize = 32;
 /// Clients connected at once.
 pub const CLIENTS_MAX: usize = 100_000;
+/// Connections beside the pools that tell a server to stop a statement, over all servers.
+pub const KILLS_AT_ONCE: usize = 4;
 /// Sessions that may wait for one server's connections.
 pub const POOL_WAITERS_MAX: usize = 10_000;
 /// Variables that a session may carry from one connection to another; past that it holds.
@@ -81,6 +83,14 @@ pub const REPLAY_BYTES_MAX: usize = 8 * 1024;
 pub const UNPLAYED_MAX: usize = 16;
 /// Statements that one session may have prepared.
 pub const PREPARED_PER_SESSION_MAX: usize = 16 * 1024;
+/// Bytes of their texts.
+pub const PREPARED_TEXT_BYTES_PER_SESSION_MAX: usize = 4 * 1024 * 1024;
+/// Statements that are kept prepared on one server connection. A server allows 151 connections and
+/// 16,382 statements in all, unless it is told otherwise.
+pub const PREPARED_PER_CONNECTION_MAX: usize = 100;
+/// Bytes of long parameters that a session keeps until they are needed; past that it keeps its
+/// connection instead.
+pub const LONG_DATA_BYTES_PER_SESSION_MAX: usize = 1024 * 1024;
 /// Tables and schemas whose last write is remembered by name.
 pub const FLOOR_SCHEMAS_MAX: usize = 4 * 1024;
 /// Writes whose arrival at the replicas is awaited one by one.
@@ -140,6 +150,7 @@ const _: () = {
     assert!(DIGEST_CACHE_THREAD_ENTRIES <= DIGEST_CACHE_ENTRIES);
     assert!(VIEW_DEPTH_MAX < TABLES_MAX);
     assert!(PROOFS_AT_ONCE <= ACCOUNTS_MAX);
+    assert!(PREPARED_PER_CONNECTION_MAX * 151 < 16_382);
     assert!(PROOFS_KEPT_FOR_KNOWN < PROOFS_AT_ONCE);
     assert!(DEMAND_WAIT_MS_MAX < ADMIN_REQUEST_MS_MAX);
 };

@@ -7,6 +7,7 @@
 pub mod book;
 pub mod credentials;
 pub mod digest;
+pub mod ed25519;
 pub mod nonce;
 pub mod rsa;
 pub mod throttle;

@@ -5,7 +5,9 @@
 //! learning. No sockets, no clock: `client` moves the bytes. A session that holds is never wrong,
 //! only less shared.
 
+pub mod account;
 pub mod answer;
+pub mod execute;
 pub mod hold;
 pub mod local;
 pub mod name;
@@ -132,6 +134,17 @@ impl Session {
         self.holds
     }
 
+    /// What the client has prepared.
+    #[must_use]
+    pub const fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// The same, to be changed.
+    pub const fn prepared_mut(&mut self) -> &mut Prepared {
+        &mut self.prepared
+    }
+
     /// LAST_INSERT_ID() as it was when its connection was given away.
     #[must_use]
     pub const fn insert_id(&self) -> Option<u64> {
@@ -176,6 +189,12 @@ impl Session {
         let multi_statements = self.multi_statements;
         *self = Self { multi_statements, ..Self::new(self.id, self.fresh_mode) };
         self.values.database = database;
+        self.values_changed();
+    }
+
+    /// New sessions begin with other settings now; connections that are not held follow them.
+    pub fn begin_anew_in(&mut self, fresh_mode: Mode) {
+        self.fresh_mode = fresh_mode;
         self.values_changed();
     }
 

@@ -12,6 +12,7 @@
 mod cache;
 mod effect;
 mod function;
+pub mod kill;
 mod parse;
 pub mod probe;
 mod replayable;

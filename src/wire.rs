@@ -23,6 +23,7 @@ pub mod err;
 pub mod frame;
 pub mod handshake;
 pub mod ok;
+pub mod prepared;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod probe;

@@ -19,18 +19,26 @@ mod servers {
     pub(crate) mod haproxy;
     pub(crate) mod proxy;
     pub(crate) mod stack;
+    pub(crate) mod statement;
 
     mod bad_input;
+    mod commands;
     mod doors;
     mod drivers;
     mod faults;
     mod freshness;
+    mod kill;
+    mod local_file;
     mod logins;
+    mod matrix;
     mod operations;
     mod pool;
     mod preamble;
+    mod prepared;
+    mod rotation;
     mod routing;
     mod sessions;
     mod shapes;
+    mod trust;
     mod views;
 }

@@ -24,6 +24,7 @@ pub fn verdict(statement: &Statement) -> (&'static str, String) {
             Role::Reader => ("replica", why_replica(statement)),
         },
         Plan::Refuse(refusal) => ("nowhere", format!("it is refused: {}", refusal.told().2)),
+        Plan::Kill => ("nowhere", "it stops what another client does, at that one's server".into()),
         _ => ("nowhere", "it is answered by Forebay itself".into()),
     }
 }

@@ -201,5 +201,6 @@ fn a_statement_is_explained() {
     check("/* forebay: replica */ SELECT", &["goes to     replica", "not proved"]);
     check("/* forebay: replica */ DELETE FROM t", &["goes to     primary"]);
     check("", &["goes to     primary"]);
-    check("KILL 7", &["goes to     nowhere", "it is refused"]);
+    check("KILL 7", &["goes to     nowhere", "it stops what another client does"]);
+    check("KILL 7; KILL 8", &["goes to     nowhere", "it is refused"]);
 }

@@ -12,8 +12,9 @@ use crate::backend::dialer::Ways;
 use crate::backend::fleet::{Fleet, FleetPolicy};
 use crate::client::announce::Announcers;
 use crate::client::house::House;
+use crate::client::registry::Registry;
 use crate::config::Rules;
-use crate::config::rules::{Account, BackendTls, Consistency};
+use crate::config::rules::{Account, Backend, BackendTls, Consistency};
 use crate::control::{Control, Demands};
 use crate::link::{Network, tls};
 use crate::metrics::Metrics;
@@ -37,15 +38,11 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
     let metrics = Arc::new(metrics);
     let (control, demands) = Control::new(rules.mode);
     let seed = random()?;
-    let mode = match rules.backend.tls {
-        BackendTls::Disabled => tls::Mode::Disabled,
-        BackendTls::Preferred => tls::Mode::Preferred,
-        BackendTls::Required => tls::Mode::Required,
-    };
     let ways = Ways {
         network: Network::Real,
-        tls: tls::BackendTls::unverified(mode).map_err(|error| say("TLS to servers")(&error))?,
+        tls: backend_tls(&rules.backend).map_err(|error| say("TLS to servers")(&error))?,
         connect_timeout: rules.backend.connect_timeout,
+        local_infile: rules.local_infile,
         baseline: Arc::default(),
     };
     let policy = FleetPolicy {
@@ -72,10 +69,25 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         causal: rules.consistency == Consistency::Causal,
         wait_max: rules.pool.wait_max,
         sessions: AtomicU64::new(0),
+        registry: Registry::default(),
     });
     let facts = Arc::new(Shown::new(Arc::clone(&house), rules.settings.clone()));
     let entrance = Arc::new(Entrance::new(rules, Arc::clone(&house), rsa, offered)?);
     Ok(Built { house, demands, facts, entrance })
+}
+
+fn backend_tls(rules: &Backend) -> Result<tls::BackendTls, tls::TlsError> {
+    let mode = match rules.tls {
+        BackendTls::Disabled => tls::Mode::Disabled,
+        BackendTls::Preferred => tls::Mode::Preferred,
+        BackendTls::Required => tls::Mode::Required,
+        BackendTls::VerifyCa => tls::Mode::VerifyCa,
+        BackendTls::VerifyIdentity => tls::Mode::VerifyIdentity,
+    };
+    match &rules.tls_ca {
+        Some(file) => tls::BackendTls::verified(mode, tls::Authorities::read(file)?),
+        None => tls::BackendTls::unverified(mode),
+    }
 }
 
 pub(super) fn credentials(account: &Account) -> Result<Arc<Credentials>, String> {

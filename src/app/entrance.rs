@@ -61,6 +61,8 @@ pub(super) struct Renewed {
     tls: Option<OfferedTls>,
     listed: Vec<Arc<Credentials>>,
     monitor: Option<Arc<Credentials>>,
+    /// Who vouches for servers; none: nobody is asked.
+    authorities: Option<tls::Authorities>,
     #[cfg(feature = "console")]
     console: Option<Arc<Credentials>>,
 }
@@ -89,8 +91,10 @@ impl Renewed {
         let is_same = rules.tls == *before;
         let is_in_files = matches!(rules.tls.certificate, Certificate::Files { .. });
         let tls = (!is_same || is_in_files).then(|| OfferedTls::new(&rules.tls)).transpose()?;
+        let authorities = rules.backend.tls_ca.as_deref().map(tls::Authorities::read).transpose();
         Ok(Self {
             tls,
+            authorities: authorities.map_err(|error| format!("TLS to servers: {error}"))?,
             listed: rules.users.iter().map(credentials).collect::<Result<_, _>>()?,
             monitor: rules.monitor.as_ref().map(credentials).transpose()?,
             #[cfg(feature = "console")]
@@ -159,6 +163,10 @@ impl Entrance {
     /// Puts everything that was read anew in force. Who is logged in stays so.
     pub(super) fn refit(&self, renewed: Renewed) {
         self.house.fleet.watch_as(renewed.monitor);
+        let trusted = renewed.authorities.map(|them| self.house.fleet.ways.tls.trust(them));
+        if let Some(Err(error)) = trusted {
+            tracing::error!(%error, "the authorities are those of before");
+        }
         self.book.list(renewed.listed);
         #[cfg(feature = "console")]
         if let Some(door) = &self.console {
@@ -187,6 +195,9 @@ impl Entrance {
         let mut capabilities = OFFERED.without(Capabilities::SESSION_TRACK);
         if !greeting.capabilities.has(Capabilities::DEPRECATE_EOF) {
             capabilities = capabilities.without(Capabilities::DEPRECATE_EOF);
+        }
+        if self.house.fleet.ways.local_infile {
+            capabilities = capabilities.with(Capabilities::LOCAL_FILES);
         }
         Door {
             version: greeting.version.clone(),

@@ -103,7 +103,7 @@ impl Reload {
 /// The settings that only a restart takes over.
 fn changed<'a>(before: &[Setting], after: &'a [Setting]) -> Vec<&'a str> {
     let is_taken_over = |key: &str| {
-        ["tls.", "monitor.", "users", "admin.user", "admin.password"]
+        ["tls.", "monitor.", "users", "admin.user", "admin.password", "backend.tls_ca"]
             .iter()
             .any(|prefix| key.starts_with(prefix))
     };
@@ -139,9 +139,11 @@ mod tests {
         check("mode", &["mode"]);
         check("admin.sql", &["admin.sql"]);
         check("auth.deny", &["auth.deny"]);
+        check("backend.tls", &["backend.tls"]);
         for key in ["tls.certificate", "tls.require", "users", "monitor.user", "admin.password"] {
             check(key, &[]);
         }
+        check("backend.tls_ca", &[]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One logged-in connection to a server, and what is known about its state.
 
+use crate::backend::statements::Statements;
 use crate::link::Stream;
 use crate::session::variable::Values;
 use crate::wire::capability::Capabilities;
@@ -15,8 +16,12 @@ pub struct Connection {
     pub thread_id: u32,
     /// Set up as a reader: `SESSION TRANSACTION READ ONLY`, the second lock.
     pub is_reader: bool,
+    /// Which baseline it had at its login or last reset.
+    pub epoch: u64,
     /// What was set since the login or the last reset.
     pub values: Values,
+    /// What is prepared on it.
+    pub statements: Statements,
     /// Something may be left on it that no other session may see: reset it first.
     pub residue: bool,
     /// Several statements may stand in one command; a reset does not end that.

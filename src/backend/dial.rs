@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::link::tls::{self, BackendTls, Mode};
 use crate::link::{Exchange, ExchangeError, Network, Stream};
-use crate::secret::{Credentials, CryptoError, Digest, rsa};
+use crate::secret::{Credentials, CryptoError, Digest, ed25519, rsa};
 use crate::wire::Malformed;
 use crate::wire::auth::{
     CACHING_SHA2, FAST_OK, FULL, NATIVE, REQUEST_KEY, caching_sha2_token, native_token,
@@ -65,7 +65,13 @@ pub async fn dial(
         let (mut stream, capabilities) =
             secure(stream, &mut exchange, tls, address, (&greeting, capabilities)).await?;
         let mut auth = Auth { stream: &mut stream, exchange: &mut exchange, login };
-        let status = auth.run(&greeting, capabilities).await?;
+        let status = auth.run(&greeting, capabilities).await.inspect_err(|error| {
+            if let DialError::Plugin(_) = error {
+                let user = String::from_utf8_lossy(&login.credentials.user);
+                // Clients are told no more than of a wrong password.
+                tracing::warn!(%address, %user, %error, "an account cannot be used");
+            }
+        })?;
         if !exchange.take_unread().is_empty() {
             return Err(DialError::Malformed(Malformed { what: "bytes after the login" }));
         }
@@ -208,10 +214,10 @@ async fn secure(
 ) -> Result<(Stream, Capabilities), DialError> {
     let is_offered = greeting.capabilities.has(Capabilities::SSL);
     match tls.mode {
-        Mode::Required if !is_offered => return Err(DialError::NoTls),
         Mode::Preferred if is_offered && !stream.is_private() => {}
-        Mode::Required => {}
         Mode::Preferred | Mode::Disabled => return Ok((stream, capabilities)),
+        Mode::Required | Mode::VerifyCa | Mode::VerifyIdentity if is_offered => {}
+        Mode::Required | Mode::VerifyCa | Mode::VerifyIdentity => return Err(DialError::NoTls),
     }
     let capabilities = capabilities.with(Capabilities::SSL);
     let mut request = Vec::new();
@@ -220,8 +226,7 @@ async fn secure(
     if !exchange.take_unread().is_empty() {
         return Err(DialError::Malformed(Malformed { what: "bytes in clear before TLS" }));
     }
-    let config = Arc::clone(&tls.config);
-    let stream = tls::connect(stream, config, address).await.map_err(DialError::Tls)?;
+    let stream = tls::connect(stream, tls, address).await.map_err(DialError::Tls)?;
     Ok((stream, capabilities))
 }
 
@@ -299,6 +304,7 @@ impl Auth<'_> {
             Zeroizing::new(match plugin {
                 Plugin::Native => native_token::<Digest>(password, nonce),
                 Plugin::CachingSha2 => caching_sha2_token::<Digest>(password, nonce),
+                Plugin::Ed25519 => ed25519_token(password, nonce),
                 Plugin::Clear | Plugin::Sha256 => [password, &[0]].concat(),
             })
         })
@@ -341,11 +347,20 @@ impl Auth<'_> {
     }
 }
 
+/// Its nonce is binary: a last byte of 0 was taken for the end of a text.
+fn ed25519_token(password: &[u8], nonce: &[u8]) -> Vec<u8> {
+    let mut whole = [0; ed25519::NONCE_BYTES];
+    whole.iter_mut().zip(nonce).for_each(|(to, from)| *to = *from);
+    ed25519::sign(password, &whole).to_vec()
+}
+
 /// The ways to prove a password that we have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plugin {
     Native,
     CachingSha2,
+    /// MariaDB's own.
+    Ed25519,
     /// Of MySQL 5.6 to 9: an account may have it, and 9 pretends that unknown names do.
     Sha256,
     Clear,
@@ -353,7 +368,8 @@ enum Plugin {
 
 impl Plugin {
     fn named(name: &[u8]) -> Option<Plugin> {
-        let all = [Plugin::Native, Plugin::CachingSha2, Plugin::Sha256, Plugin::Clear];
+        use Plugin::{CachingSha2, Clear, Ed25519, Native, Sha256};
+        let all = [Native, CachingSha2, Ed25519, Sha256, Clear];
         all.into_iter().find(|plugin| plugin.name().as_bytes() == name)
     }
 
@@ -366,6 +382,7 @@ impl Plugin {
         match self {
             Plugin::Native => NATIVE,
             Plugin::CachingSha2 => CACHING_SHA2,
+            Plugin::Ed25519 => "client_ed25519",
             Plugin::Sha256 => "sha256_password",
             Plugin::Clear => "mysql_clear_password",
         }

@@ -14,6 +14,7 @@ use crate::backend::connection::Connection;
 use crate::backend::dial::{DialError, Dialed, Login, dial, is_mariadb};
 use crate::backend::query::{Answers, QueryError, put_query};
 use crate::backend::setup::{Baseline, Recipe};
+use crate::backend::statements::Statements;
 use crate::cluster::Identity;
 use crate::cluster::identity::Facts;
 use crate::link::Network;
@@ -21,6 +22,7 @@ use crate::link::tls::BackendTls;
 use crate::secret::Credentials;
 use crate::session::variable::Values;
 use crate::sql::Flavour;
+use crate::wire::err::MUST_CHANGE_PASSWORD;
 
 /// Connections to a virtual address that are tried until the wanted server answers.
 const DIALS_MAX: usize = 12;
@@ -40,6 +42,26 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// An expired password may log in and do nothing: that is a refused login.
+    fn of_login(self) -> OpenError {
+        match self {
+            OpenError::Setup(QueryError::Refused(refused))
+                if refused.code == MUST_CHANGE_PASSWORD =>
+            {
+                OpenError::Dial(DialError::Refused(refused))
+            }
+            other => other,
+        }
+    }
+
+    /// It is the account that cannot log in so: this says nothing about the server, and a client
+    /// may make it up.
+    #[must_use]
+    pub fn is_of_account(&self) -> bool {
+        use DialError::{Crypto, Plugin, Refused};
+        matches!(self, OpenError::Dial(Refused(_) | Plugin(_) | Crypto(_)))
+    }
+
     /// The server does not take this account's password, or not any more.
     #[must_use]
     pub fn is_denied(&self) -> bool {
@@ -59,6 +81,8 @@ pub struct Ways {
     pub tls: BackendTls,
     /// How long a login may take.
     pub connect_timeout: Duration,
+    /// Servers may ask for files of clients.
+    pub local_infile: bool,
     /// The primary's fresh-login values.
     pub baseline: Arc<ArcSwapOption<Baseline>>,
 }
@@ -152,7 +176,7 @@ impl Dialer {
         let login = Login {
             credentials: Arc::clone(credentials),
             found_rows,
-            local_infile: false,
+            local_infile: self.ways.local_infile,
             database: None,
         };
         let deadline = deadline.min(Instant::now() + self.ways.connect_timeout);
@@ -160,7 +184,8 @@ impl Dialer {
         let mariadb = is_mariadb(&dialed.greeting);
         self.mariadb.store(mariadb, Ordering::Relaxed);
         let setting_up = self.set_up(dialed, is_reader, address);
-        tokio::time::timeout_at(deadline, setting_up).await.map_err(|_| DialError::TimedOut)?
+        let set_up = tokio::time::timeout_at(deadline, setting_up).await;
+        set_up.map_err(|_| DialError::TimedOut)?.map_err(OpenError::of_login)
     }
 
     async fn set_up(
@@ -183,7 +208,9 @@ impl Dialer {
         let told = answers.rows().await;
         let identity = match told {
             Ok(rows) => identity_of(flavour, &rows, address),
-            Err(QueryError::Refused(_)) => Identity::of_address(address),
+            Err(QueryError::Refused(refused)) if refused.code != MUST_CHANGE_PASSWORD => {
+                Identity::of_address(address)
+            }
             Err(error) => return Err(error.into()),
         };
         let connection = Connection {
@@ -191,7 +218,9 @@ impl Dialer {
             capabilities,
             thread_id: greeting.thread_id,
             is_reader,
+            epoch: baseline.map_or(0, |baseline| baseline.epoch),
             values: Values::default(),
+            statements: Statements::default(),
             residue: false,
             multi_statements: false,
             clean: true,

@@ -70,6 +70,8 @@ pub struct Fleet {
     pub replays: Replays,
     /// Told when a write was recorded, or an account learned: the watchers look at once.
     pub stir: Notify,
+    /// Told when global settings may have changed.
+    pub(super) unsettled: Notify,
     snapshot: ArcSwap<Snapshot>,
     pools: ArcSwap<HashMap<ServerId, Arc<Pool>>>,
     account: ArcSwapOption<Credentials>,
@@ -116,6 +118,7 @@ impl Fleet {
             changing: Mutex::new(()),
             random: AtomicU64::new(seed | 1),
             stir: Notify::new(),
+            unsettled: Notify::new(),
             replays: Replays::new(policy.local_answers),
             policy,
             ways,
@@ -140,6 +143,12 @@ impl Fleet {
     #[must_use]
     pub fn baseline(&self) -> Option<Arc<Baseline>> {
         self.ways.baseline.load_full()
+    }
+
+    /// Which [`Baseline`] is the last one.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.ways.baseline.load().as_ref().map_or(0, |baseline| baseline.epoch)
     }
 
     /// The pool of a server.
@@ -194,7 +203,7 @@ impl Fleet {
 
     fn note_open_error(&self, server: ServerId, error: &OpenError) {
         tracing::debug!(server = %server, %error, "cannot open a connection");
-        if !matches!(error, OpenError::Dial(DialError::Refused(_))) {
+        if !error.is_of_account() {
             self.note(server, &Event::ConnectFailed);
         }
     }
@@ -382,6 +391,36 @@ impl Fleet {
         Ok(())
     }
 
+    /// What was said may have changed rights, schemas or global settings: what was remembered of
+    /// them is void, and the settings are looked at again.
+    pub fn void(&self) {
+        self.replays.void();
+        self.unsettled.notify_one();
+    }
+
+    /// Reads how a session looks right after its login now. Pooled connections that began with
+    /// other values are reset before their next use.
+    pub(super) async fn refresh_baseline(
+        &self,
+        credentials: &Arc<Credentials>,
+    ) -> Result<(), ErrPacket> {
+        let Some(known) = self.baseline() else { return Ok(()) };
+        let mut lease = self.lease_primary(credentials, self.account_of(credentials)).await?;
+        if !lease.is_new() {
+            let deadline = Instant::now() + self.ways.connect_timeout;
+            lease.renew(credentials, false, deadline).await.map_err(told)?;
+        }
+        let mut baseline = self.read_baseline(&mut lease).await.map_err(lost)?;
+        lease.give_back(0);
+        if baseline.pairs != known.pairs {
+            tracing::info!("the primary's settings for new sessions have changed");
+            baseline.epoch = known.epoch.wrapping_add(1);
+            self.ways.baseline.store(Some(Arc::new(baseline)));
+            self.replays.void();
+        }
+        Ok(())
+    }
+
     /// An account has logged in without a proof, because it is listed. The first one shows us the
     /// primary's values, without which no text is understood, and lets us look for replicas.
     pub async fn acquaint(&self, credentials: &Arc<Credentials>) -> Result<(), ErrPacket> {
@@ -441,7 +480,7 @@ impl Fleet {
         let rows = ask(&mut lease.stream, capabilities, &Baseline::question()).await?;
         let values = rows.into_iter().next().unwrap_or_default();
         let pairs = BASELINE.iter().copied().zip(values.into_iter().map(Option::unwrap_or_default));
-        let mut baseline = Baseline { pairs: pairs.collect(), collations: HashMap::new() };
+        let mut baseline = Baseline { pairs: pairs.collect(), ..Baseline::default() };
         let text = "SELECT ID,CHARACTER_SET_NAME,COLLATION_NAME FROM information_schema.COLLATIONS \
                     WHERE ID IS NOT NULL AND CHARACTER_SET_NAME IS NOT NULL";
         for row in ask(&mut lease.stream, capabilities, text).await? {
@@ -489,7 +528,7 @@ fn told(error: OpenError) -> ErrPacket {
         OpenError::Dial(DialError::Refused(refused)) => refused,
         // MySQL leads names that it does not know into some plugin or other: they must look like
         // wrong passwords.
-        OpenError::Dial(DialError::Plugin(_)) => ErrPacket::new(1045, b"28000", "Access denied"),
+        error if error.is_of_account() => ErrPacket::new(1045, b"28000", "Access denied"),
         error => {
             let text = format!("The primary database server cannot be reached: {error}");
             ErrPacket::new(1105, b"HY000", text)

@@ -33,6 +33,10 @@ const EAGER: Duration = Duration::from_millis(5);
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// How often addresses are looked at anew.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How old the primary's settings for new sessions may be.
+const SETTINGS_AGE: Duration = Duration::from_secs(60);
+/// Between two looks at them.
+const SETTINGS_REST: Duration = Duration::from_secs(1);
 /// Connections to one address by which we find out how many servers are behind it.
 const LOOKS: usize = 8;
 
@@ -40,6 +44,7 @@ const LOOKS: usize = 8;
 pub async fn watch(fleet: Arc<Fleet>) {
     let mut tasks = JoinSet::new();
     tasks.spawn(discover(Arc::clone(&fleet)));
+    tasks.spawn(follow_settings(Arc::clone(&fleet)));
     tasks.spawn(catalog::keep(Arc::clone(&fleet)));
     let mut watched = HashSet::new();
     loop {
@@ -61,6 +66,20 @@ async fn pause(fleet: &Fleet, at_most: Duration) {
     let _woken_or_not = timeout(at_most, fleet.stir.notified()).await;
 }
 
+/// Looks once a minute, and when something that passed may have changed them, how the primary's
+/// new sessions begin: a `SET GLOBAL` there reaches no connection that is open already.
+async fn follow_settings(fleet: Arc<Fleet>) {
+    loop {
+        let _told_or_not = timeout(SETTINGS_AGE, fleet.unsettled.notified()).await;
+        if let Some(account) = fleet.watcher()
+            && let Err(error) = fleet.refresh_baseline(&account).await
+        {
+            tracing::debug!(error = %String::from_utf8_lossy(&error.message), "settings not read");
+        }
+        sleep(SETTINGS_REST).await;
+    }
+}
+
 /// Looks again and again who answers at the replicas' addresses.
 async fn discover(fleet: Arc<Fleet>) {
     // Addresses behind which more than one server was seen, or none yet, are looked at harder.
@@ -72,6 +91,7 @@ async fn discover(fleet: Arc<Fleet>) {
         };
         for name in &fleet.policy.replicas {
             for address in resolve(&fleet.ways.network, name).await {
+                fleet.ways.tls.know(&address, name);
                 if settled.contains(&address) && fleet.is_well_at(&address) {
                     continue;
                 }

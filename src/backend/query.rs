@@ -63,6 +63,36 @@ impl<'a> Answers<'a> {
         }
     }
 
+    /// What a step of a set-up is answered by: an OK, or the EOF of COM_SET_OPTION.
+    pub async fn done(&mut self) -> Result<(), QueryError> {
+        let payload = self.packet().await?;
+        match payload.first() {
+            Some(0 | 0xfe) => Ok(()),
+            Some(0xff) => Err(QueryError::Refused(ErrPacket::parse(&payload)?)),
+            _ => Err(Malformed { what: "neither OK nor ERR" }.into()),
+        }
+    }
+
+    /// The answer to COM_STMT_PREPARE: the statement's number and how many parameters it has.
+    pub async fn prepared(&mut self) -> Result<(u32, u16), QueryError> {
+        let first = self.packet().await?;
+        if first.first() == Some(&0xff) {
+            return Err(QueryError::Refused(ErrPacket::parse(&first)?));
+        }
+        let mut cursor = Cursor::new(&first);
+        if cursor.u8()? != 0 {
+            return Err(Malformed { what: "neither a statement nor ERR" }.into());
+        }
+        let (id, columns, params) = (cursor.u32()?, cursor.u16()?, cursor.u16()?);
+        let closed = !self.capabilities.has(Capabilities::DEPRECATE_EOF);
+        for count in [params, columns].into_iter().filter(|count| *count > 0) {
+            for _ in 0..u32::from(count).saturating_add(u32::from(closed)) {
+                self.packet().await?;
+            }
+        }
+        Ok((id, params))
+    }
+
     /// One result set.
     pub async fn rows(&mut self) -> Result<Rows, QueryError> {
         let first = self.packet().await?;

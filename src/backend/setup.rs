@@ -20,6 +20,8 @@ const COM_RESET_CONNECTION: u8 = 31;
 /// How a session of an account looks on the primary right after its login.
 #[derive(Debug, Default)]
 pub struct Baseline {
+    /// One more than the one before it had: a connection of another epoch is reset first.
+    pub epoch: u64,
     /// Variables and their values.
     pub pairs: Vec<(&'static str, Vec<u8>)>,
     /// Collation ids: (character set, collation).
@@ -115,8 +117,8 @@ fn trackers(flavour: Flavour) -> String {
 pub struct Steps {
     /// How many OKs will come for it.
     pub replies: usize,
-    /// The connection is reset by it.
-    pub resets: bool,
+    /// The connection is reset by it, to the baseline of this epoch.
+    pub resets: Option<u64>,
     /// Several statements in one command are turned on by it, or off.
     pub multi_statements: Option<bool>,
     /// Only a new connection will do; nothing was appended.
@@ -147,7 +149,11 @@ pub fn put_steps(
     let any_database = wanted.needs.any_database;
     let mut lacking = wanted.values.difference(&connection.values, any_database);
     let foreign = (connection.residue || wanted.needs.own) && !wanted.is_owner;
-    let must_reset = lacking.reset || foreign || (wanted.needs.clean && !connection.clean);
+    let epoch = baseline.map_or(connection.epoch, |baseline| baseline.epoch);
+    let must_reset = lacking.reset
+        || foreign
+        || (wanted.needs.clean && !connection.clean)
+        || connection.epoch != epoch;
     let can_reset = connection.capabilities.has(Capabilities::SESSION_TRACK);
     if lacking.fresh || (must_reset && !can_reset) {
         return Steps { fresh: true, ..Steps::default() };
@@ -156,7 +162,7 @@ pub fn put_steps(
     if must_reset {
         put_command(flight, COM_RESET_CONNECTION, b"");
         steps.replies = 1 + recipe.put(flight, connection.capabilities, baseline);
-        steps.resets = true;
+        steps.resets = Some(epoch);
         let mut bare = Values::default();
         bare.database.clone_from(&connection.values.database);
         lacking = wanted.values.difference(&bare, any_database);
@@ -200,9 +206,28 @@ fn put_difference(flight: &mut Vec<u8>, lacking: &Difference) -> usize {
     replies
 }
 
+/// Appends what makes a connection whose session has the values `from` read a text as it was
+/// read under the values `to`; gives how many OKs will come. None: there is no way.
+pub fn put_turn(
+    flight: &mut Vec<u8>,
+    to: &Values,
+    from: &Values,
+    baseline: Option<&Baseline>,
+) -> Option<usize> {
+    let set = to.set_reading(|name| baseline.and_then(|baseline| baseline.value(name)))?;
+    put_query(flight, &set);
+    if to.database == from.database {
+        return Some(1);
+    }
+    put_command(flight, COM_INIT_DB, to.database.as_ref()?);
+    Some(2)
+}
+
 /// Notes on the connection what [`put_steps`] did, once every OK has come.
 pub fn note_steps(connection: &mut Connection, wanted: &Wanted<'_>, steps: Steps) {
-    if steps.resets {
+    if let Some(epoch) = steps.resets {
+        connection.epoch = epoch;
+        connection.statements.clear();
         connection.residue = false;
         connection.clean = true;
     }

@@ -131,11 +131,11 @@ impl Conversation {
             session.begin_with(|values| values.database = Some(name.into()));
         }
         guest.write_ok(&mut out, Status::AUTOCOMMIT);
-        write_out(&mut guest.stream, &out).await?;
         house.metrics.logins.inc(Login::Known);
         let Guest { stream, credentials, capabilities, unread, .. } = guest;
         let mut conversation = Self::new(stream, capabilities, session, house, credentials, peer);
         conversation.unread = unread;
+        write_out(&mut conversation.client, &out).await?;
         Ok(Some(conversation))
     }
 
@@ -162,6 +162,7 @@ impl Conversation {
         };
         self.unread = changed.unread;
         self.credentials = changed.credentials;
+        self.seat.change_user(&self.credentials);
         self.account = self.house.fleet.account_of(&self.credentials);
         self.names = self.house.fleet.catalogs.of(self.account, &self.credentials);
         let mut out = changed.unsent;
@@ -226,7 +227,7 @@ async fn check_database(
 }
 
 /// How the servers read the text of a client that has set nothing.
-fn fresh_mode(house: &House) -> Mode {
+pub(super) fn fresh_mode(house: &House) -> Mode {
     let primary = house.fleet.snapshot().primary;
     let pool = primary.and_then(|id| house.fleet.pool(id));
     let flavour = pool.map_or(Flavour::MySql, |pool| pool.dialer().flavour());

@@ -335,7 +335,19 @@ fn understand(payload: &[u8], door: &Door, stream: &Stream) -> Result<Response, 
                     --require_secure_transport=ON.";
         return Err(Fault::refuse(3159, b"HY000", text));
     }
-    Response::parse(payload).map_err(|malformed| Fault::from(ExchangeError::from(malformed)))
+    let response = Response::parse(payload).map_err(ExchangeError::from)?;
+    if response.capabilities.has(Capabilities::COMPRESS) && is_mysqlnd(&response) {
+        let text = "Compression is not offered, and PHP compresses all the same: connect without \
+                    MYSQLI_CLIENT_COMPRESS";
+        return Err(Fault::refuse(1157, b"08S01", text));
+    }
+    Ok(response)
+}
+
+/// PHP's driver does not look at what is offered; other clients that name compression do.
+fn is_mysqlnd(response: &Response) -> bool {
+    let name = response.attributes.iter().find(|(key, _)| key == b"_client_name");
+    name.is_some_and(|(_, value)| value == b"mysqlnd")
 }
 
 /// A client that was let in, all but the stream.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::backend::fleet::Fleet;
 use crate::client::announce::Announcers;
 use crate::client::greet::Door;
+use crate::client::registry::Registry;
 use crate::control::{Control, Mode};
 use crate::metrics::Metrics;
 use crate::session::plan::Policy;
@@ -33,6 +34,8 @@ pub struct House {
     pub control: Control,
     /// The next session's number.
     pub sessions: AtomicU64,
+    /// Who is here.
+    pub registry: Registry,
 }
 
 impl House {
@@ -42,9 +45,16 @@ impl House {
         Policy { split: self.control.mode() == Mode::Split, causal: self.causal }
     }
 
-    /// A number for a new session, never 0.
+    /// A number for a new session, never 0. Clients are told its lower half, which no other
+    /// client has.
     #[must_use]
     pub fn next_session(&self) -> u64 {
-        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
+        loop {
+            let number = self.sessions.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            let told = number & u64::from(u32::MAX);
+            if told != 0 && self.registry.find(told).is_none() {
+                return number;
+            }
+        }
     }
 }

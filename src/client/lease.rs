@@ -190,7 +190,12 @@ impl Conversation {
             last: self.leases.last(role, choice.server),
             deadline,
         };
-        self.house.fleet.lease(&request).await
+        tokio::select! {
+            biased;
+            leased = self.house.fleet.lease(&request) => leased,
+            // Somebody killed it: whoever asked looks for that.
+            () = self.seat.interrupted() => Err(LeaseError::Busy),
+        }
     }
 
     /// Waits a moment for the primary. False: the time is up. An error: the client has left, and
@@ -199,7 +204,7 @@ impl Conversation {
         if self.client.is_closed_now() {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        if Instant::now() >= deadline {
+        if Instant::now() >= deadline || self.seat.is_interrupted() {
             return Ok(false);
         }
         sleep(LOOK_AGAIN).await;

@@ -18,7 +18,7 @@ use crate::limits;
 use crate::wire::frame::Header;
 
 /// A client that has begun a packet must go on with it.
-const PARTIAL_PACKET_WAIT: Duration = Duration::from_secs(30);
+pub(super) const PARTIAL_PACKET_WAIT: Duration = Duration::from_secs(30);
 /// A session that is idle so long while the process drains is between two requests. A request of
 /// PHP ends by itself in 20 to 500 ms; closed before that, every program but wpdb sees error 2006.
 const DRAIN_IDLE: Duration = Duration::from_secs(5);

@@ -7,8 +7,10 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 use crate::backend::connection::Connection;
 use crate::limits;
@@ -17,6 +19,9 @@ use crate::session::observe::{Ending, Replied, Sent};
 use crate::wire::err::Err as ErrPacket;
 use crate::wire::frame::{Header, read_packet};
 use crate::wire::reply::{Scan, Walker};
+
+/// A read whose client has left may go on so long between two bytes.
+const LAST_MOMENT: Duration = Duration::from_millis(50);
 
 /// A command as far as it was read.
 #[derive(Debug)]
@@ -91,6 +96,10 @@ pub struct Exchange<'a> {
     pub setup_replies: usize,
     /// The command may be sent together with its set-up: only a proved read may.
     pub pipelined: bool,
+    /// The client may be asked for a file.
+    pub asks_file: bool,
+    /// Nobody wants the reply once the client has gone: it is watched meanwhile.
+    pub watches: bool,
     /// There is a reply (COM_STMT_CLOSE has none).
     pub answers: bool,
     /// The number of the reply's first packet: chunks of the command count too.
@@ -266,6 +275,11 @@ impl Exchange<'_> {
                     }
                     // A server that says more than it was asked for is out of step.
                     Scan::Done { .. } => return Err(broken_protocol(moved)),
+                    Scan::Infile { consumed }
+                        if self.asks_file && consumed == self.buffers.inbound.len() =>
+                    {
+                        Box::pin(self.carry_file()).await?;
+                    }
                     Scan::Infile { .. } => {
                         moved.end = Ending::Infile;
                         return Ok(());
@@ -298,17 +312,25 @@ impl Exchange<'_> {
         // Cancel-safe: a read that is not ready has taken nothing.
         tokio::select! {
             biased;
-            read = self.server.stream.read_buf(inbound) => match read {
-                Ok(0) | Err(_) => Err(Broken::Server),
-                Ok(_) => Ok(()),
-            },
-            () = given_up.as_mut() => Err(Broken::Server),
+            read = self.server.stream.read_buf(inbound) => return some(read),
+            () = given_up.as_mut() => return Err(Broken::Server),
+            () = self.client.closed(), if self.watches => {}
         }
+        // What ends in a moment costs less than its end by force.
+        let reading = self.server.stream.read_buf(inbound);
+        timeout(LAST_MOMENT, reading).await.map_or(Err(Broken::Client), some)
+    }
+}
+
+fn some(read: io::Result<usize>) -> Result<(), Broken> {
+    match read {
+        Ok(0) | Err(_) => Err(Broken::Server),
+        Ok(_) => Ok(()),
     }
 }
 
 /// Which side broke.
-enum Broken {
+pub(super) enum Broken {
     Server,
     Client,
 }

@@ -72,11 +72,11 @@ impl Conversation {
     /// After a statement was sent: what it may have made untrue is forgotten, whatever came of it.
     pub(super) fn void_by(&self, said: Said<'_>) {
         let voids = match said {
-            Said::Statement(it, _) | Said::Prepare(it) => it.is_voiding,
-            Said::Command(command) => self.session.may_void(command),
+            Said::Statement(it, _) => it.is_voiding,
+            Said::Prepare(_) | Said::Command(_) => false,
         };
         if voids {
-            self.house.fleet.replays.void();
+            self.house.fleet.void();
         }
     }
 

@@ -5,22 +5,24 @@
 //! it owns its leases (`client::lease`).
 
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::backend::catalog::{Account, Underway};
 use crate::backend::pool::Lease;
-use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
 use crate::client::accept::Peer;
+use crate::client::enter::fresh_mode;
 use crate::client::house::House;
-use crate::client::lease::{Leases, insert_id_of};
+use crate::client::lease::Leases;
 use crate::client::novelty::Novelty;
 use crate::client::read::Inbound;
-use crate::client::relay::{Buffers, Exchange, Message, Moved, write_out};
+use crate::client::registry::Seat;
+use crate::client::relay::{Buffers, Message, Moved, write_out};
 use crate::client::replay::{Draft, INIT_DB, QUERY};
+use crate::client::revoke;
 use crate::client::slab;
+use crate::client::statement::Call;
 use crate::client::tally::target_of;
 use crate::cluster::Role;
 use crate::control::Phase;
@@ -30,11 +32,11 @@ use crate::metrics::{Lap, Sampler, Stopwatch};
 use crate::secret::Credentials;
 use crate::session::Session;
 use crate::session::answer::Local;
-use crate::session::hold::Hold;
 use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Verdict, is_misroute};
 use crate::session::plan::{Forward, Kind, Plan, Reason};
 use crate::session::refusal::Refusal;
-use crate::sql::{Classifier, Statement};
+use crate::sql::kill::Kill;
+use crate::sql::{Classifier, Mode, Statement, Verb};
 use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
 use crate::wire::err::Err as ErrPacket;
@@ -54,18 +56,24 @@ pub struct Conversation {
     pub(super) account: u64,
     /// What its statements' names are.
     pub(super) names: Arc<Account>,
+    /// Which of the primary's settings its connections begin with.
+    epoch: u64,
     /// Bytes that came behind the last command.
     pub(super) unread: Vec<u8>,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) leases: Leases,
     pub(super) peer: Arc<Peer>,
+    /// What others see of it.
+    pub(super) seat: Arc<Seat>,
     pub(super) walker: Walker,
+    /// The prepared statement that the command under way speaks of.
+    pub(super) call: Option<Box<Call>>,
     sampler: Sampler,
     novelty: Novelty,
     /// The number of the answer's first packet: 1, or more after a command of several chunks.
     pub(super) begins: u8,
     /// A statement that is not proved a read is on its way: an ERR must follow, whatever happens.
-    in_flight: bool,
+    pub(super) in_flight: bool,
     /// The answer to the command on its way is to be remembered.
     pub(super) draft: Option<Box<Draft>>,
 }
@@ -91,12 +99,14 @@ impl Conversation {
         let account = house.fleet.account_of(&credentials);
         let names = house.fleet.catalogs.of(account, &credentials);
         names.note_use();
+        let seat = house.registry.enter(session.id as u32, &credentials);
         Self {
             client,
             capabilities,
             account,
             names,
             phase: house.control.phases(),
+            epoch: house.fleet.epoch(),
             sampler: Sampler::new(session.id as u32),
             session,
             house,
@@ -105,7 +115,9 @@ impl Conversation {
             leases: Leases::default(),
             novelty: Novelty::default(),
             peer,
+            seat,
             walker: Walker::new(Expect::Simple, nothing),
+            call: None,
             begins: 1,
             in_flight: false,
             draft: None,
@@ -114,16 +126,25 @@ impl Conversation {
 
     /// Serves it to its end.
     pub async fn serve(mut self: Box<Self>) {
-        while let Some(Inbound { slab, len, rest }) = self.next_command().await {
+        let seat = Arc::clone(&self.seat);
+        loop {
+            // What was read of a command is lost with the session.
+            let inbound = tokio::select! {
+                biased;
+                inbound = self.next_command() => inbound,
+                () = seat.ended() => None,
+            };
+            let Some(Inbound { slab, len, rest }) = inbound else { break };
             let bytes = slab.get(..len).unwrap_or_default();
             self.begins = 1;
+            seat.begin();
             self.draft = None;
             let next = self.answer_one(&mut Message { bytes, rest }).await;
             if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
                 self.unread.extend_from_slice(tail);
             }
             slab::give_back(slab);
-            if matches!(next, Ok(Next::End) | Err(_)) {
+            if matches!(next, Ok(Next::End) | Err(_)) || seat.is_ended() {
                 break;
             }
         }
@@ -149,14 +170,19 @@ impl Conversation {
                     return Ok(Next::Command);
                 }
                 let policy = self.house.policy();
-                let plan = self.session.plan(&statement, policy, &self.house.fleet.freshness);
+                let plan = match statement.verb {
+                    _ if self.lacks_file(&statement) => Plan::Refuse(Refusal::LocalInfileOff),
+                    Verb::Other if Kill::is_begun(text, self.session.mode()) => Plan::Kill,
+                    _ => self.session.plan(&statement, policy, &self.house.fleet.freshness),
+                };
                 self.carry_out(plan, Said::Statement(&statement, text), message).await
             }
-            Command::Prepare(text) => {
-                let statement = self.understand(text, message.rest.is_some());
-                let plan = self.session.plan_command(&command, false);
-                self.carry_out(plan, Said::Prepare(&statement), message).await
-            }
+            Command::Prepare(_)
+            | Command::Execute { .. }
+            | Command::LongData { .. }
+            | Command::Fetch { .. }
+            | Command::ResetStatement(_)
+            | Command::CloseStatement(_) => Box::pin(self.answer_prepared(&command, message)).await,
             Command::ChangeUser(body) => {
                 if message.rest.is_some() {
                     self.refuse(Refusal::Malformed).await?;
@@ -176,21 +202,34 @@ impl Conversation {
         }
     }
 
-    fn understand(&mut self, text: &[u8], is_cut: bool) -> Arc<Statement> {
+    pub(super) fn understand(&mut self, text: &[u8], is_cut: bool) -> Arc<Statement> {
+        self.follow_settings();
         let mode = self.session.mode();
-        let classifier = &self.house.classifier;
         if is_cut {
             let scanned = Classifier::scan_long(text, mode);
             return Arc::new(Statement { is_long: true, ..scanned });
         }
-        let novelty = &mut self.novelty;
-        let may_work_out = || novelty.allows(tokio::time::Instant::now().into_std());
-        let known =
-            slab::with_shapes(|shapes| classifier.classify_if(shapes, text, mode, may_work_out));
-        self.names.see(&self.session, known)
+        let facts = self.facts(text, mode);
+        self.names.see(&self.session, facts)
     }
 
-    async fn carry_out(
+    /// The connections that it gets begin with other settings now, such as how a text is read.
+    fn follow_settings(&mut self) {
+        let epoch = self.house.fleet.epoch();
+        if epoch != self.epoch && !self.session.holds().is_hard() {
+            self.epoch = epoch;
+            self.session.begin_anew_in(fresh_mode(&self.house));
+        }
+    }
+
+    /// What a text says of itself.
+    pub(super) fn facts(&mut self, text: &[u8], mode: Mode) -> Arc<Statement> {
+        let (classifier, novelty) = (&self.house.classifier, &mut self.novelty);
+        let may_work_out = || novelty.allows(tokio::time::Instant::now().into_std());
+        slab::with_shapes(|shapes| classifier.classify_if(shapes, text, mode, may_work_out))
+    }
+
+    pub(super) async fn carry_out(
         &mut self,
         plan: Plan,
         said: Said<'_>,
@@ -218,12 +257,13 @@ impl Conversation {
                 self.session.reset();
                 self.answer(Local::Ok).await?;
             }
+            Plan::Kill => return Box::pin(self.kill(said, message)).await,
             Plan::ChangeUser => self.refuse(Refusal::Bug).await?,
         }
         Ok(Next::Command)
     }
 
-    async fn answer(&mut self, local: Local) -> io::Result<()> {
+    pub(super) async fn answer(&mut self, local: Local) -> io::Result<()> {
         self.house.routed(None, Reason::Local);
         let mut out = slab::borrow();
         self.session.answer(local, self.capabilities, self.begins, &mut out);
@@ -234,8 +274,16 @@ impl Conversation {
 
     pub(super) async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
         self.house.failed(refusal);
+        self.tell(&refusal.packet()).await
+    }
+
+    /// An error for the client, unless the command has no reply.
+    pub(super) async fn tell(&mut self, error: &ErrPacket) -> io::Result<()> {
+        if self.spoils(Refusal::StateLost) {
+            return Ok(());
+        }
         let mut out = Vec::new();
-        refusal.write(&mut out, self.begins);
+        error.write(&mut out, self.begins);
         write_out(&mut self.client, &out).await
     }
 
@@ -250,6 +298,10 @@ impl Conversation {
         for _ in 0..TRIES_MAX {
             match self.lease(&mut it).await? {
                 Ok((lease, role)) => {
+                    self.seat.work(lease.server(), lease.thread_id);
+                    if self.seat.is_interrupted() {
+                        return Box::pin(self.stop_before(lease, role, message)).await;
+                    }
                     let again = self.attempt(&mut it, (lease, role), said, message, buffers);
                     if !again.await? {
                         return Ok(());
@@ -257,13 +309,13 @@ impl Conversation {
                 }
                 Err(LeaseRefused::Ours(refusal)) => {
                     self.drain(message).await?;
+                    let is_killed = self.seat.is_interrupted();
+                    let refusal = if is_killed { Refusal::Interrupted } else { refusal };
                     return self.refuse(refusal).await;
                 }
                 Err(LeaseRefused::Servers(refused)) => {
                     self.drain(message).await?;
-                    let mut out = Vec::new();
-                    refused.write(&mut out, self.begins);
-                    return write_out(&mut self.client, &out).await;
+                    return self.tell(&refused).await;
                 }
             }
         }
@@ -283,11 +335,18 @@ impl Conversation {
         let now = || tokio::time::Instant::now().into_std();
         let mut watch = self.sampler.is_due().then(|| Stopwatch::start(now()));
         let changing = self.house.fleet.catalogs.begin(&self.session, said);
-        let moved = self.run(it, &mut lease, said, message, buffers).await;
+        let mut moved = self.run(it, &mut lease, said, message, buffers).await;
+        if self.is_to_be_prepared_anew(said, &moved, &mut lease, message) {
+            moved = self.run(it, &mut lease, said, message, buffers).await;
+        }
+        if self.seat.rest().await && moved.end == Ending::Answered {
+            Box::pin(self.take_the_hit(&mut lease)).await;
+        }
         self.void_by(said);
         if let Some(changing) = changing {
             self.hear_of(changing, said, &moved);
         }
+        self.void_proofs(said, &moved);
         if let Some(watch) = &mut watch {
             watch.lap(Lap::Backend, now());
             self.house.metrics.timings.observe(target_of(Some(role)), watch);
@@ -296,7 +355,13 @@ impl Conversation {
             return self.setup_failed(it, (lease, role), refused, message).await;
         }
         if moved.client_lost {
+            if it.kind == Kind::Read && moved.replied == Replied::Nothing {
+                Box::pin(self.abandon(lease)).await;
+            }
             return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if moved.end == Ending::Answered {
+            self.note_call(&mut lease);
         }
         let outcome = Outcome {
             role,
@@ -313,6 +378,7 @@ impl Conversation {
             }
         }
         let (verdict, write) = self.session.observe(it, said, &outcome);
+        let verdict = revoke::unless_expired(verdict, self.walker.summary());
         if let Some(write) = write {
             // Before the client knows: whoever he tells must see it.
             self.house.fleet.record(write);
@@ -326,6 +392,9 @@ impl Conversation {
             // What is left of a long statement would be read as the next command.
             self.drain(message).await?;
         }
+        if moved.replied == Replied::Nothing {
+            self.put_own_number(said, &mut buffers.out);
+        }
         self.conclude(it, (lease, role), verdict, moved.replied, &buffers.out).await
     }
 
@@ -337,121 +406,6 @@ impl Conversation {
         } else if !is_sent {
             changing.end(true);
         }
-    }
-
-    /// Brings the lease to the session's state and moves the bytes.
-    async fn run(
-        &mut self,
-        it: &Forward,
-        lease: &mut Lease,
-        said: Said<'_>,
-        message: &mut Message<'_>,
-        buffers: &mut Buffers,
-    ) -> Moved {
-        buffers.flight.clear();
-        // Boxed: rare, and no idle session is to have room for it.
-        let paid;
-        let it = match self.session.owes(said) {
-            [] => it,
-            _ => match Box::pin(self.pay(it, lease, said)).await {
-                Ok(forward) => {
-                    paid = forward;
-                    &paid
-                }
-                Err(()) => return Moved::nothing(),
-            },
-        };
-        let steps = if it.held {
-            put_held_steps(&mut buffers.flight, lease, it.needs)
-        } else {
-            match self.put_steps(it, lease, &mut buffers.flight).await {
-                Ok(steps) => steps,
-                Err(()) => return Moved::nothing(),
-            }
-        };
-        if lease.stream.is_readable_now() {
-            // It said good-bye while nobody listened: nothing was sent, nothing happened.
-            return Moved::nothing();
-        }
-        let shape = Shape { backend: lease.capabilities, client: self.capabilities };
-        self.walker.reset(it.expect, shape);
-        self.walker.assume_status(self.session.status());
-        let is_read = it.kind == Kind::Read;
-        self.in_flight = !is_read;
-        // A replica that hangs is given up by its probes, and the read is run elsewhere. What the
-        // primary was told to do it may still do: there only the connection tells that it is lost.
-        let given_up = lease.is_reader.then(|| lease.given_up());
-        let given_up = pin!(async move {
-            match given_up {
-                Some(given_up) => given_up.await,
-                None => std::future::pending().await,
-            }
-        });
-        let mut moved = Moved::nothing();
-        Exchange {
-            client: &mut self.client,
-            server: &mut *lease,
-            buffers,
-            walker: &mut self.walker,
-            setup_replies: steps.replies,
-            pipelined: is_read && message.rest.is_none(),
-            answers: it.expect != Expect::Nothing,
-            begins: &mut self.begins,
-        }
-        .run_until(message, &mut moved, given_up)
-        .await;
-        self.in_flight = false;
-        if moved.setup_refused.is_none() {
-            let wanted = self.wanted(it, lease);
-            note_steps(lease, &wanted, steps);
-            if let Said::Command(Command::SetOption(option)) = said {
-                lease.multi_statements = *option == 0;
-            }
-            lease.own(self.session.id);
-            lease.clean = false;
-            let named = matches!(said, Said::Command(Command::InitDb(_)));
-            if named || !self.walker.summary().tracked.is_empty() {
-                self.session.note_on(said, self.walker.summary(), &mut lease.values);
-            }
-        }
-        moved
-    }
-
-    pub(super) fn wanted(&self, it: &Forward, lease: &Lease) -> Wanted<'_> {
-        Wanted {
-            values: self.session.values(),
-            needs: it.needs,
-            insert_id: self.session.insert_id(),
-            is_owner: lease.owner() == self.session.id,
-        }
-    }
-
-    async fn put_steps(
-        &mut self,
-        it: &Forward,
-        lease: &mut Lease,
-        flight: &mut Vec<u8>,
-    ) -> Result<Steps, ()> {
-        let recipe = lease.pool().recipe(lease.is_reader);
-        let baseline = self.house.fleet.baseline();
-        let baseline = baseline.as_deref();
-        let mut steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline);
-        let has_id = !lease.is_reader && self.session.holds().has(Hold::InsertId);
-        if has_id && (steps.resets || steps.fresh) {
-            // It is the session's own connection, and the reset would take the id.
-            let id = insert_id_of(lease).await.ok_or(())?;
-            self.session.keep_insert_id(id);
-            flight.clear();
-            steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline);
-        }
-        if !steps.fresh {
-            return Ok(steps);
-        }
-        let found_rows = self.capabilities.has(Capabilities::FOUND_ROWS);
-        let renewing = lease.renew(&self.credentials, found_rows, self.lease_deadline());
-        let renewed = Box::pin(renewing).await;
-        renewed.map_err(|error| tracing::debug!(%error, "cannot log in anew"))?;
-        Ok(put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline))
     }
 
     /// The set-up of a lease was refused: the statement's own error, or the primary instead.
@@ -475,9 +429,7 @@ impl Conversation {
             return Ok(true);
         }
         self.drain(message).await?;
-        let mut out = Vec::new();
-        refused.write(&mut out, self.begins);
-        write_out(&mut self.client, &out).await?;
+        self.tell(&refused).await?;
         Ok(false)
     }
 
@@ -507,6 +459,9 @@ impl Conversation {
             Verdict::Fail(refusal) => {
                 self.lost(lease, it.why);
                 self.house.failed(refusal);
+                if self.spoils(refusal) {
+                    return Ok(false);
+                }
                 let mut told = Vec::new();
                 if replied == Replied::Nothing {
                     refusal.write(&mut told, self.begins);
@@ -542,5 +497,6 @@ impl Drop for Conversation {
             self.client.try_write_all(&out);
         }
         self.leave();
+        self.house.registry.leave(&self.seat);
     }
 }

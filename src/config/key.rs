@@ -94,6 +94,12 @@ pub(super) const KEYS: &[Key] = &[
          primary last answered the same account in the same state, for at most `auth.ttl_s`.",
     ),
     key(
+        "local_infile",
+        "false",
+        Kind::Flag,
+        "Clients may send files of their own for `LOAD DATA LOCAL INFILE`, if the servers allow it.",
+    ),
+    key(
         "threads",
         "0",
         Kind::Whole { min: 0, max: 1024 },
@@ -160,8 +166,17 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "backend.tls",
         "disabled",
-        Kind::Word(&["disabled", "preferred", "required"]),
-        "TLS towards servers: never, where offered, or always. Certificates are not verified.",
+        Kind::Word(&["disabled", "preferred", "required", "verify-ca", "verify-identity"]),
+        "TLS towards servers: never, where offered, or always, with anybody; only with servers \
+         whose certificate `backend.tls_ca` signed; and only if it names the host that `primary` or \
+         `replicas` names.",
+    ),
+    key(
+        "backend.tls_ca",
+        "",
+        Kind::Path,
+        "PEM file of those who sign the servers' certificates; of MySQL's own it is `ca.pem` in \
+         the data folder. For `verify-ca` and `verify-identity`.",
     ),
     key(
         "backend.connect_timeout_ms",

@@ -33,6 +33,8 @@ pub struct Rules {
     pub consistency: Consistency,
     /// Session settings are answered from memory.
     pub local_answers: bool,
+    /// Clients may load files of their own.
+    pub local_infile: bool,
     /// Worker threads, at least one.
     pub threads: usize,
     /// Where the admin port listens, if anywhere.
@@ -148,11 +150,13 @@ pub enum Certificate {
 pub struct Backend {
     /// TLS towards servers.
     pub tls: BackendTls,
+    /// Who vouches for servers: given if they are verified, and only then.
+    pub tls_ca: Option<PathBuf>,
     /// Bound on connect and login together.
     pub connect_timeout: Duration,
 }
 
-/// TLS towards servers; certificates are not verified.
+/// TLS towards servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendTls {
     /// Never.
@@ -161,6 +165,10 @@ pub enum BackendTls {
     Preferred,
     /// A server without it is not used.
     Required,
+    /// Nor is one that nobody vouches for.
+    VerifyCa,
+    /// Nor one that goes by another name.
+    VerifyIdentity,
 }
 
 /// Connections to servers.

@@ -194,6 +194,29 @@ fn a_certificate_and_its_key_have_to_fit() {
 }
 
 #[test]
+fn servers_are_verified_by_somebody() {
+    check("backend.tls = 'required'", "ok");
+    let made = rcgen::generate_simple_self_signed(vec!["db".to_owned()]).unwrap();
+    let file = scratch(&made.cert.pem());
+    for mode in ["verify-ca", "verify-identity"] {
+        let setting =
+            |file: &Path| format!("backend.tls = '{mode}'\nbackend.tls_ca = '{}'", file.display());
+        check(&setting(&file.0), "ok");
+        check(
+            &setting(Path::new("/dev/null")),
+            "backend.tls_ca = \"/dev/null\": must hold certificates in PEM: /dev/null: no \
+             certificate in it",
+        );
+    }
+    check("backend.tls = 'verify-ca'", "backend.tls_ca: must be given to verify servers by it");
+    check(
+        "backend.tls = 'required'\nbackend.tls_ca = '/dev/null'",
+        "backend.tls_ca = \"/dev/null\": must not be given unless backend.tls is verify-ca or \
+         verify-identity: nothing would be verified by it",
+    );
+}
+
+#[test]
 fn a_setting_that_makes_no_sense_is_named_with_what_does() {
     const ADDRESS: &str = "must be an IP address and a port, such as 0.0.0.0:3306";
     const SERVER: &str = "must be host or host:port, such as mysql-0.mysql:3306 or [::1]:3306";

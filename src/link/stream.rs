@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -76,6 +76,39 @@ impl Stream {
         match seen {
             Ok(len) => len == 0,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Waits until the other side has closed; for ever if it says something instead.
+    pub async fn closed(&mut self) {
+        if !poll_fn(|context| self.poll_closed(context)).await {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ready once the other side has closed (true) or said something.
+    fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            let readable = ready!(self.poll_readable(context));
+            let seen = match self {
+                _ if readable.is_err() => Ok(0),
+                Stream::Tcp(tcp) => tcp.try_io(Interest::READABLE, || peek(SockRef::from(&*tcp))),
+                Stream::Unix(unix) => {
+                    unix.try_io(Interest::READABLE, || peek(SockRef::from(&*unix)))
+                }
+                Stream::TlsServer(tls) => {
+                    ready!(Pin::new(tls).poll_fill_buf(context)).map(<[u8]>::len)
+                }
+                Stream::TlsClient(tls) => {
+                    ready!(Pin::new(tls).poll_fill_buf(context)).map(<[u8]>::len)
+                }
+                Stream::Memory(pipe) => Ok(usize::from(pipe.peeked.is_some())),
+            };
+            match seen {
+                // The reactor was wrong, and knows by now.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                seen => return Poll::Ready(!seen.is_ok_and(|len| len > 0)),
+            }
         }
     }
 

@@ -1,25 +1,22 @@
-//! TLS on both sides: the listener's certificate, and how a backend is spoken to.
+//! TLS on both sides: the listener's certificate, and the handshakes.
 //!
-//! The provider is named everywhere and never installed for the whole process. Backends are not
-//! verified yet (`Required` keeps a listener out, not somebody in between): that needs a
-//! certificate authority in the configuration. `client::greet` and `backend::dial` call it.
+//! The provider is named everywhere and never installed for the whole process. Which servers are
+//! believed is [`trust`]'s. `client::greet` and `backend::dial` call it.
+
+pub mod trust;
 
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::NoServerSessionStorage;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme,
-};
+use rustls::{ServerConfig, ServerConnection};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+pub use self::trust::{Authorities, BackendTls, Mode};
 use super::stream::Stream;
 
 /// Where the listener's certificate comes from.
@@ -34,44 +31,6 @@ pub enum Certificate {
         /// PKCS#8, PKCS#1 or SEC1.
         key: PathBuf,
     },
-}
-
-/// Whether a backend connection asks for TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// Never.
-    Disabled,
-    /// If the server offers it.
-    #[default]
-    Preferred,
-    /// Or not at all.
-    Required,
-}
-
-/// How backends are spoken to.
-#[derive(Clone)]
-pub struct BackendTls {
-    /// Whether to ask.
-    pub mode: Mode,
-    /// What to say then.
-    pub config: Arc<ClientConfig>,
-}
-
-impl BackendTls {
-    /// TLS that takes any certificate: it hides what is said from who listens, and no more.
-    pub fn unverified(mode: Mode) -> Result<BackendTls, TlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let anyone = Arc::new(Anyone { schemes: schemes(&provider) });
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(anyone)
-            .with_no_client_auth();
-        // A pooled connection is opened once; tickets would only be bytes nobody reads.
-        config.resumption = Resumption::disabled();
-        config.enable_sni = false;
-        Ok(BackendTls { mode, config: Arc::new(config) })
-    }
 }
 
 /// What a listener shows to clients that ask for TLS.
@@ -106,14 +65,15 @@ pub async fn accept(
     Ok(Stream::TlsServer(Box::new(accepting.await?)))
 }
 
-/// Turns a plain stream into TLS, we being the client.
-pub async fn connect(
-    stream: Stream,
-    config: Arc<ClientConfig>,
-    address: &str,
-) -> io::Result<Stream> {
-    let connecting = TlsConnector::from(config).connect(server_name(address), stream);
-    Ok(Stream::TlsClient(Box::new(connecting.await?)))
+/// Turns a plain stream into TLS, we being the client. Nothing was said over it when this fails.
+pub async fn connect(stream: Stream, tls: &BackendTls, address: &str) -> io::Result<Stream> {
+    let connecting = TlsConnector::from(tls.config()).connect(trust::any_name(), stream);
+    let outcome = connecting.await.map_err(trust::in_words).and_then(|stream| {
+        tls.check_name(address, stream.get_ref().1.peer_certificates())?;
+        Ok(Stream::TlsClient(Box::new(stream)))
+    });
+    tls.note(address, outcome.as_ref().err());
+    outcome
 }
 
 /// Why TLS cannot be set up.
@@ -125,11 +85,22 @@ pub enum TlsError {
         /// Which.
         file: PathBuf,
         /// What is wrong with it.
-        source: rustls::pki_types::pem::Error,
+        source: pem::Error,
     },
     /// A chain without a certificate in it.
     #[error("{}: no certificate in it", .0.display())]
     NoCertificate(PathBuf),
+    /// A certificate that cannot vouch for others.
+    #[error("{}: {source}", file.display())]
+    NoAuthority {
+        /// Where it stands.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+    /// Servers are to be verified, and nobody is there to vouch for them.
+    #[error("no authority to verify servers by")]
+    NobodyVouches,
     /// Key and certificate do not fit, or neither is understood.
     #[error(transparent)]
     Refused(#[from] rustls::Error),
@@ -147,17 +118,22 @@ fn self_signed(names: &[String]) -> Result<Identity, TlsError> {
 }
 
 fn read_files(chain: &Path, key: &Path) -> Result<Identity, TlsError> {
-    let wrong = |file: &Path| {
-        let file = file.to_owned();
-        move |source| TlsError::File { file, source }
-    };
-    let certificates = CertificateDer::pem_file_iter(chain)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(wrong(chain))?;
+    let wrong = |source| TlsError::File { file: key.to_owned(), source };
+    Ok((read_certificates(chain)?, PrivateKeyDer::from_pem_file(key).map_err(wrong)?))
+}
+
+fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let wrong = |source| TlsError::File { file: file.to_owned(), source };
+    let mut pem = std::fs::read(file).map_err(|error| wrong(pem::Error::Io(error)))?;
+    // MySQL ends the ones it makes with a NUL. Several of them in one file would else look like
+    // one, since each must begin on a line of its own.
+    pem.retain(|byte| *byte != 0);
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(wrong)?;
     if certificates.is_empty() {
-        return Err(TlsError::NoCertificate(chain.to_owned()));
+        return Err(TlsError::NoCertificate(file.to_owned()));
     }
-    Ok((certificates, PrivateKeyDer::from_pem_file(key).map_err(wrong(key))?))
+    Ok(certificates)
 }
 
 fn feed(tls: &mut ServerConnection, mut bytes: &[u8]) -> io::Result<()> {
@@ -167,60 +143,6 @@ fn feed(tls: &mut ServerConnection, mut bytes: &[u8]) -> io::Result<()> {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     }
     Ok(())
-}
-
-/// The name in the handshake. It decides nothing while backends are not verified.
-fn server_name(address: &str) -> ServerName<'static> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    ServerName::try_from(host.to_owned())
-        .unwrap_or_else(|_| ServerName::from(IpAddr::from([127, 0, 0, 1])))
-}
-
-fn schemes(provider: &CryptoProvider) -> Vec<SignatureScheme> {
-    provider.signature_verification_algorithms.supported_schemes()
-}
-
-/// Believes any certificate, and with it any signature: MySQL's own, made at install time, are
-/// signed by nobody we know, and who stands in between could show one of his own.
-#[derive(Debug)]
-struct Anyone {
-    schemes: Vec<SignatureScheme>,
-}
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! `app` replaces the listed accounts when their files change.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub struct Book {
     turns: Mutex<HashMap<Fingerprint, Weak<tokio::sync::Mutex<()>>>>,
     proofs: Semaphore,
     proofs_of_known: Semaphore,
+    /// How often all proofs were voided.
+    voided: AtomicU64,
     key: Zeroizing<[u8; 32]>,
 }
 
@@ -81,6 +84,8 @@ pub enum Recall {
 
 /// The right to prove one password: nobody else proves the same one meanwhile.
 pub struct Turn<'a> {
+    /// How often all proofs had been voided when it began.
+    voided: u64,
     _same: OwnedMutexGuard<()>,
     _all: SemaphorePermit<'a>,
 }
@@ -101,6 +106,7 @@ impl Book {
             turns: Mutex::default(),
             proofs: Semaphore::new(PROOFS_AT_ONCE - PROOFS_KEPT_FOR_KNOWN),
             proofs_of_known: Semaphore::new(PROOFS_KEPT_FOR_KNOWN),
+            voided: AtomicU64::new(0),
             key,
         };
         book.list(policy.listed);
@@ -122,18 +128,26 @@ impl Book {
         self.listed.store(Arc::new(listed));
     }
 
-    /// Writes down that the primary took this password. Gives back the entry's own credentials:
-    /// they stay the same object as long as the password does.
-    pub fn learn(&self, credentials: Arc<Credentials>, now: Instant) -> Arc<Credentials> {
+    /// Writes down that the primary took this password, when it was this one's turn. Gives back the
+    /// entry's own credentials: they stay the same object as long as the password does.
+    pub fn learn(
+        &self,
+        credentials: Arc<Credentials>,
+        turn: &Turn<'_>,
+        now: Instant,
+    ) -> Arc<Credentials> {
         let known = Known::new(credentials);
         let mut learned = lock(&self.learned);
+        // An account may have changed since the primary was asked. Looked at under the lock, so
+        // that `void` sees this entry, or we see it.
+        let proved_at = (self.voided.load(Ordering::Acquire) == turn.voided).then_some(now);
         if !learned.contains_key(&known.credentials.user) && learned.len() >= ACCOUNTS_MAX {
             evict_oldest(&mut learned);
         }
         let entries = learned.entry(known.credentials.user.clone()).or_default();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.known.verifier == known.verifier)
         {
-            entry.proved_at = now;
+            entry.proved_at = proved_at;
             return Arc::clone(&entry.known.credentials);
         }
         if entries.len() >= VERIFIERS_PER_NAME_MAX {
@@ -143,8 +157,17 @@ impl Book {
             }
         }
         let credentials = Arc::clone(&known.credentials);
-        entries.push(Entry { known, proved_at: now });
+        entries.push(Entry { known, proved_at });
         credentials
+    }
+
+    /// Some account was changed: no proof counts any more, and each is asked for again.
+    pub fn void(&self) {
+        let mut learned = lock(&self.learned);
+        self.voided.fetch_add(1, Ordering::AcqRel);
+        for entry in learned.values_mut().flatten() {
+            entry.proved_at = None;
+        }
     }
 
     /// Forgets all that was learned about a name.
@@ -205,7 +228,7 @@ impl Book {
         let same = same.lock_owned().await;
         let line = if was_right { &self.proofs_of_known } else { &self.proofs };
         let all = line.acquire().await.map_err(|_| CryptoError)?;
-        Ok(Turn { _same: same, _all: all })
+        Ok(Turn { voided: self.voided.load(Ordering::Acquire), _same: same, _all: all })
     }
 
     /// Looks a name up; `fits` says whether a token or a password fits an entry.
@@ -220,8 +243,8 @@ impl Book {
             None => Recall::Unknown,
             Some(entry) => {
                 let credentials = Arc::clone(&entry.known.credentials);
-                let age = now.saturating_duration_since(entry.proved_at);
-                if age < self.fresh_for {
+                let age = entry.proved_at.map(|at| now.saturating_duration_since(at));
+                if age.is_some_and(|age| age < self.fresh_for) {
                     Recall::Fresh(credentials)
                 } else {
                     Recall::Stale(credentials)
@@ -271,7 +294,8 @@ impl std::fmt::Debug for Book {
 
 struct Entry {
     known: Known,
-    proved_at: Instant,
+    /// None: the proof was voided.
+    proved_at: Option<Instant>,
 }
 
 type Fingerprint = [u8; 32];

@@ -36,7 +36,8 @@ pub enum Hold {
     UnknownCall,
     /// `SET TRANSACTION`, which counts for the next transaction only; ends with that.
     NextTransaction,
-    /// Statements prepared by the binary protocol; ends when the last one is closed.
+    /// A prepared statement that lives on one connection: it has an open cursor, or long data or a
+    /// text beyond what is kept here. Ends with the cursor, the EXECUTE, or the statement.
     Prepared,
     /// COM_SET_OPTION turned multi-statements on; ends when it turns them off.
     MultiStatements,
@@ -101,6 +102,7 @@ const CLEAN_AT_END: u32 = Hold::Transaction.bit()
     | Hold::AutocommitOff.bit()
     | Hold::NextTransaction.bit()
     | Hold::TableLocks.bit()
+    | Hold::Prepared.bit()
     | Hold::Diagnostics.bit();
 
 impl Holds {

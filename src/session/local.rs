@@ -13,7 +13,6 @@ use crate::limits;
 use crate::session::Session;
 use crate::session::hold::Hold;
 use crate::session::observe::Said;
-use crate::session::plan::Kind;
 use crate::session::variable::Values;
 use crate::sql::Effects;
 use crate::wire::capability::Capabilities;
@@ -255,21 +254,12 @@ impl Session {
         };
     }
 
-    /// Whether a command may make untrue what was answered before: a prepared statement whose text
-    /// is not at hand, unless it is of a kind that cannot.
-    #[must_use]
-    pub fn may_void(&self, command: &Command<'_>) -> bool {
-        matches!(command, Command::Execute { id, .. } if self.prepared.kind(*id) == Kind::Commit)
-    }
-
     /// A statement has run since: nobody can ask any more what those before it left.
     pub fn settle(&mut self, said: Said<'_>) {
         let ran = match said {
             Said::Statement(..) => true,
             Said::Prepare(_) => false,
-            Said::Command(command) => {
-                matches!(command, Command::InitDb(_) | Command::Execute { .. })
-            }
+            Said::Command(command) => matches!(command, Command::InitDb(_)),
         };
         if ran {
             self.unplayed.clear();

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use crate::cluster::catalog::{Found, Name, Names};
 use crate::session::Session;
 use crate::session::observe::Said;
-use crate::session::plan::Kind;
 use crate::sql::{Effects, Proof, Statement, Table, Unfit, Verb};
-use crate::wire::command::Command;
 use crate::wire::reply::{End, Summary};
 
 /// ER_PARSE_ERROR: nothing of it was run.
@@ -85,11 +83,6 @@ impl Session {
     pub fn changes(&self, said: Said<'_>) -> Option<Change> {
         let statement = match said {
             Said::Statement(statement, _) => statement,
-            Said::Command(Command::Execute { id, .. }) => {
-                // DDL, CALL and whatever else was not known when it was prepared.
-                let may = self.prepared.kind(*id) == Kind::Commit;
-                return may.then_some(Change { names: None, at_once: false });
-            }
             Said::Command(_) | Said::Prepare(_) => return None,
         };
         let effects = statement.effects;

@@ -8,7 +8,7 @@ use crate::cluster::{Role, ServerId};
 use crate::position::{self, Position};
 use crate::session::Session;
 use crate::session::hold::{Hold, Holds};
-use crate::session::plan::{Forward, Kind, Reason, Retry, holds_of, is_known_setting, kind_of};
+use crate::session::plan::{Forward, Kind, Reason, Retry, is_known_setting};
 use crate::session::refusal::Refusal;
 use crate::session::variable::{Values, names_collation};
 use crate::sql::{Effects, Flavour, Statement, Verb};
@@ -123,7 +123,7 @@ impl Dirty {
 /// What was said: the facts of a statement and its text, or a command.
 #[derive(Clone, Copy, Debug)]
 pub enum Said<'a> {
-    /// COM_QUERY.
+    /// COM_QUERY, or COM_STMT_EXECUTE of that text.
     Statement(&'a Statement, &'a [u8]),
     /// COM_STMT_PREPARE and what the text is.
     Prepare(&'a Statement),
@@ -195,6 +195,9 @@ impl Session {
             Ending::Answered => self.observe_answer(it, said, outcome),
             Ending::Infile => {
                 let write = self.unknown_write(it);
+                // The server waits for a file: there is no way on with it.
+                let is_primary = outcome.role == Role::Primary;
+                self.cut |= self.holds.has(Hold::Transaction) && is_primary;
                 self.connection_gone(outcome.role);
                 (Verdict::Fail(Refusal::LocalInfileOff), write)
             }
@@ -353,16 +356,16 @@ impl Session {
                 holds_after(statement, summary, failed, &mut holds);
             }
             Said::Prepare(statement) => {
-                if !failed {
-                    self.prepared.add(summary.statement_id, kind_of(statement, true));
-                    for hold in holds_of(statement).iter().filter(|it| *it != Hold::Transaction) {
-                        holds.add(hold);
-                    }
+                self.last = Some(Role::Primary);
+                self.reader_kept = false;
+                if !statement.effects.has(Effects::DIAGNOSTICS) {
+                    holds.set(Hold::Diagnostics, summary.warnings > 0 || failed);
                 }
-                holds.set(Hold::Prepared, !self.prepared.is_empty());
             }
-            Said::Command(command) => self.holds_of_command(command, summary, &mut holds),
+            Said::Command(Command::SetOption(1)) if !failed => holds.end(Hold::MultiStatements),
+            Said::Command(_) => {}
         }
+        holds.set(Hold::Prepared, self.prepared.has_pins());
         self.holds = holds;
         if summary.insert_id != 0 {
             self.insert_id_lost = false;
@@ -386,36 +389,13 @@ impl Session {
         holds.set(Hold::AutocommitOff, !status.has(Status::AUTOCOMMIT));
     }
 
-    fn holds_of_command(&mut self, command: &Command<'_>, summary: &Summary, holds: &mut Holds) {
-        let failed = matches!(summary.end, Some(End::Err { .. }));
-        match command {
-            Command::Execute { id, .. } => {
-                self.last = Some(Role::Primary);
-                self.reader_kept = false;
-                if !self.prepared.is_read(*id) {
-                    holds.add(Hold::InsertId);
-                }
-                if summary.tracked.iter().any(|it| matches!(it, Tracked::StateChanged)) {
-                    holds.add(Hold::UnexplainedState);
-                }
-                holds.set(Hold::Diagnostics, summary.warnings > 0 || failed);
-            }
-            Command::CloseStatement(id) => {
-                self.prepared.remove(*id);
-                holds.set(Hold::Prepared, !self.prepared.is_empty());
-            }
-            Command::SetOption(1) if !failed => holds.end(Hold::MultiStatements),
-            _ => {}
-        }
-    }
-
     fn keep_reader(&mut self, said: Said<'_>, summary: &Summary) -> Verdict {
         self.last = Some(Role::Reader);
         self.reader_kept = false;
         if summary.status.has(Status::IN_TRANS) {
             return Verdict::Discard;
         }
-        let Said::Statement(it, _) = said else { return Verdict::Release };
+        let (Said::Statement(it, _) | Said::Prepare(it)) = said else { return Verdict::Release };
         let asks = it.effects.has(Effects::DIAGNOSTICS);
         if it.effects.has(Effects::CALC_FOUND_ROWS) || summary.warnings > 0 || asks {
             self.reader_kept = true;
@@ -448,9 +428,7 @@ impl Session {
         }
         let nothing = match said {
             Said::Statement(statement, _) => is_nothing(statement, summary, failed),
-            Said::Prepare(_) => true,
-            Said::Command(Command::Execute { id, .. }) => self.prepared.is_read(*id),
-            Said::Command(_) => true,
+            Said::Prepare(_) | Said::Command(_) => true,
         };
         if nothing || self.dirty.is_empty() {
             self.dirty = Dirty::default();
@@ -463,7 +441,6 @@ impl Session {
     fn soil(&mut self, it: &Forward, said: Said<'_>) {
         let statement = match said {
             Said::Statement(statement, _) => statement,
-            Said::Command(Command::Execute { id, .. }) if self.prepared.is_read(*id) => return,
             Said::Command(_) => {
                 self.dirty.everything = true;
                 return;
@@ -506,7 +483,7 @@ impl Session {
             Role::Primary => {
                 self.insert_id_lost |= self.holds.has(Hold::InsertId);
                 self.holds = Holds::NONE;
-                self.prepared.clear();
+                self.prepared.lose_pins();
                 self.dirty = Dirty::default();
                 if self.last == Some(Role::Primary) {
                     self.last = None;

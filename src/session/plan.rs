@@ -10,7 +10,9 @@ use crate::session::answer::Local;
 use crate::session::hold::{Hold, Holds};
 use crate::session::refusal::Refusal;
 use crate::session::variable::Values;
-use crate::sql::{Effects, Hint, Proof, Scope, Statement, Table, Unfit, Verb, is_system_schema};
+use crate::sql::{
+    Effects, Flavour, Hint, Proof, Scope, Statement, Table, Unfit, Verb, is_system_schema,
+};
 use crate::wire::command::Command;
 use crate::wire::reply::Expect;
 
@@ -28,6 +30,8 @@ pub enum Plan {
     Ignore,
     /// COM_RESET_CONNECTION: forget, then say OK.
     Reset,
+    /// KILL: it speaks of numbers that only we know.
+    Kill,
     /// COM_CHANGE_USER: log in anew.
     ChangeUser,
     /// The client leaves.
@@ -237,24 +241,27 @@ impl Session {
             Command::Quit => Plan::Close,
             Command::ResetConnection => Plan::Reset,
             Command::ChangeUser(_) => Plan::ChangeUser,
-            Command::Shutdown | Command::BinlogDump | Command::RegisterReplica => {
+            Command::Shutdown | Command::BinlogDump | Command::RegisterReplica | Command::Debug => {
                 Plan::Refuse(Refusal::NotAllowed)
             }
-            Command::ProcessKill(_) => Plan::Refuse(Refusal::KillUnsupported),
-            Command::Refresh | Command::ProcessInfo | Command::Debug | Command::Other(_) => {
+            Command::ProcessKill(_) => Plan::Kill,
+            // MySQL has given these up.
+            Command::Refresh if self.mode.flavour == Flavour::MariaDb => {
+                Plan::Refuse(Refusal::NotAllowed)
+            }
+            Command::ProcessInfo if self.mode.flavour == Flavour::MariaDb && !self.cut => {
+                Plan::Forward(self.forward_command(command))
+            }
+            Command::Refresh | Command::ProcessInfo | Command::Other(_) => {
                 Plan::Refuse(Refusal::UnknownCommand)
             }
             Command::Ping => Plan::Answer(Local::Ok),
-            Command::CloseStatement(id) if !self.prepared.knows(*id) => Plan::Ignore,
-            Command::LongData { id } if !self.prepared.knows(*id) => Plan::Ignore,
-            Command::Execute { id, .. } | Command::Fetch { id } | Command::ResetStatement(id)
-                if !self.prepared.knows(*id) =>
-            {
-                Plan::Refuse(Refusal::UnknownStatement)
-            }
-            Command::Prepare(_) if self.prepared.is_full() => {
-                Plan::Refuse(Refusal::TooManyPrepared)
-            }
+            Command::Prepare(_)
+            | Command::Execute { .. }
+            | Command::LongData { .. }
+            | Command::CloseStatement(_)
+            | Command::ResetStatement(_)
+            | Command::Fetch { .. } => self.plan_prepared(command),
             _ if self.cut => Plan::Refuse(Refusal::TransactionCut),
             Command::InitDb(_) if database_known && !self.holds.is_hard() => {
                 Plan::Answer(Local::Ok)
@@ -263,13 +270,7 @@ impl Session {
             | Command::Query(_)
             | Command::FieldList(_)
             | Command::Statistics
-            | Command::Prepare(_)
-            | Command::Execute { .. }
-            | Command::LongData { .. }
-            | Command::CloseStatement(_)
-            | Command::ResetStatement(_)
-            | Command::SetOption(_)
-            | Command::Fetch { .. } => Plan::Forward(self.forward_command(command)),
+            | Command::SetOption(_) => Plan::Forward(self.forward_command(command)),
         }
     }
 
@@ -289,13 +290,21 @@ impl Session {
             // 0 would be believed, and stored.
             return Plan::Refuse(Refusal::StateLost);
         }
-        if statement.verb == Verb::Kill {
-            return Plan::Refuse(Refusal::KillUnsupported);
+        if statement.effects.has(Effects::KILLS) {
+            return match statement.statements {
+                1 => Plan::Kill,
+                _ => Plan::Refuse(Refusal::KillUnsupported),
+            };
         }
         Plan::Forward(self.forward_statement(statement, policy, freshness))
     }
 
-    fn forward_statement(&self, it: &Statement, policy: Policy, freshness: &Freshness) -> Forward {
+    pub(super) fn forward_statement(
+        &self,
+        it: &Statement,
+        policy: Policy,
+        freshness: &Freshness,
+    ) -> Forward {
         let (role, why) = self.place(it, policy);
         let kind = kind_of(it, self.holds.has(Hold::Transaction));
         let no_floor = it.hint == Hint::Eventual || why == Reason::Diagnostics;
@@ -404,34 +413,35 @@ impl Session {
         }
     }
 
-    fn forward_command(&self, command: &Command<'_>) -> Forward {
+    pub(super) fn forward_command(&self, command: &Command<'_>) -> Forward {
         let mut begins = Holds::NONE;
         let (expect, kind, why) = match command {
             Command::InitDb(_) => (Expect::Simple, Kind::Setting, Reason::Setting),
             Command::FieldList(_) => (Expect::FieldList, Kind::Read, Reason::Command),
             Command::Statistics => (Expect::Text, Kind::Setting, Reason::Command),
+            Command::ProcessInfo => (Expect::Query, Kind::Setting, Reason::Command),
             Command::SetOption(_) => (Expect::Eof, Kind::Setting, Reason::Command),
-            Command::Prepare(_) => (Expect::Prepare, Kind::Setting, Reason::Prepared),
-            Command::Fetch { .. } => (Expect::Fetch, Kind::Write, Reason::Prepared),
+            Command::Fetch { .. } => (Expect::Fetch, Kind::Read, Reason::Prepared),
             Command::ResetStatement(_) => (Expect::Simple, Kind::Setting, Reason::Prepared),
             Command::LongData { .. } | Command::CloseStatement(_) => {
                 (Expect::Nothing, Kind::Setting, Reason::Prepared)
             }
-            Command::Execute { id, .. } => {
-                (Expect::Query, self.prepared.kind(*id), Reason::Prepared)
-            }
             _ => (Expect::Query, Kind::Commit, Reason::Command),
         };
-        if matches!(command, Command::SetOption(0)) {
-            begins.add(Hold::MultiStatements);
+        match command {
+            Command::SetOption(0) => begins.add(Hold::MultiStatements),
+            Command::LongData { .. } => begins.add(Hold::Prepared),
+            _ => {}
         }
         let held = self.holds.is_hard();
         Forward {
             want: Want::primary(),
             held,
             needs: Needs {
-                any_database: matches!(command, Command::InitDb(_) | Command::Statistics),
-                insert_id: matches!(command, Command::Prepare(_)),
+                any_database: matches!(
+                    command,
+                    Command::InitDb(_) | Command::Statistics | Command::ProcessInfo
+                ),
                 ..Needs::default()
             },
             expect,

@@ -43,8 +43,10 @@ pub enum Refusal {
     UnknownCommand,
     /// COM_SHUTDOWN, COM_BINLOG_DUMP and the like.
     NotAllowed,
-    /// KILL speaks of our ids, which no server knows.
+    /// A KILL that names its victim otherwise than by our number, which no server knows.
     KillUnsupported,
+    /// Somebody killed it before a server had it.
+    Interrupted,
     /// A statement id that this session never got.
     UnknownStatement,
     /// Larger than what is let through.
@@ -59,13 +61,19 @@ pub enum Refusal {
     ServerMalformed,
     /// Too many statements prepared by one session.
     TooManyPrepared,
+    /// EXECUTE with parameters that make no sense, or whose types nobody told.
+    WrongArguments,
+    /// FETCH without a cursor.
+    NoCursor,
+    /// The statement is not what it was when the client prepared it.
+    NeedsPreparing,
     /// A belief of ours was broken.
     Bug,
 }
 
 impl Refusal {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::OutcomeUnknown,
         Self::TransactionCut,
         Self::StateLost,
@@ -75,6 +83,7 @@ impl Refusal {
         Self::UnknownCommand,
         Self::NotAllowed,
         Self::KillUnsupported,
+        Self::Interrupted,
         Self::UnknownStatement,
         Self::TooLarge,
         Self::Malformed,
@@ -82,6 +91,9 @@ impl Refusal {
         Self::LocalInfileOff,
         Self::ServerMalformed,
         Self::TooManyPrepared,
+        Self::WrongArguments,
+        Self::NoCursor,
+        Self::NeedsPreparing,
         Self::Bug,
     ];
 
@@ -109,9 +121,12 @@ impl Refusal {
             Self::NotAllowed => {
                 (1227, b"42000", "Access denied; this command is not served through the proxy")
             }
-            Self::KillUnsupported => {
-                (1235, b"42000", "KILL is not served through the proxy yet; connect to the server")
-            }
+            Self::KillUnsupported => (
+                1235,
+                b"42000",
+                "The proxy serves KILL [CONNECTION | QUERY] <number> and no other KILL",
+            ),
+            Self::Interrupted => (1317, b"70100", "Query execution was interrupted"),
             Self::UnknownStatement => (1243, b"HY000", "Unknown prepared statement handler"),
             Self::TooLarge => {
                 (1153, b"08S01", "Got a packet bigger than 'max_allowed_packet' bytes")
@@ -127,6 +142,9 @@ impl Refusal {
             Self::TooManyPrepared => {
                 (1461, b"42000", "Can't create more prepared statements in this session")
             }
+            Self::WrongArguments => (1210, b"HY000", "Incorrect arguments to mysqld_stmt_execute"),
+            Self::NoCursor => (1421, b"HY000", "The statement has no open cursor"),
+            Self::NeedsPreparing => (1615, b"HY000", "Prepared statement needs to be re-prepared"),
             Self::Bug => (1105, b"HY000", "Internal error of the proxy; outcome unknown"),
         }
     }
@@ -140,7 +158,8 @@ impl Refusal {
             | Self::StateLost
             | Self::ResultCut
             | Self::NoServer
-            | Self::ServerMalformed => Blame::Server,
+            | Self::ServerMalformed
+            | Self::NeedsPreparing => Blame::Server,
             Self::PoolBusy | Self::LocalInfileOff | Self::NotAllowed | Self::KillUnsupported => {
                 Blame::Config
             }
@@ -149,7 +168,10 @@ impl Refusal {
             | Self::TooLarge
             | Self::Malformed
             | Self::OutOfOrder
-            | Self::TooManyPrepared => Blame::Client,
+            | Self::Interrupted
+            | Self::TooManyPrepared
+            | Self::WrongArguments
+            | Self::NoCursor => Blame::Client,
             Self::Bug => Blame::Proxy,
         }
     }
@@ -160,10 +182,16 @@ impl Refusal {
         !matches!(self, Self::OutcomeUnknown | Self::ServerMalformed | Self::Bug)
     }
 
+    /// The ERR packet.
+    #[must_use]
+    pub fn packet(self) -> Err {
+        let (code, state, message) = self.told();
+        Err { code, state: *state, message: message.as_bytes().to_vec() }
+    }
+
     /// Appends the ERR packet; gives the next sequence number.
     pub fn write(self, out: &mut Vec<u8>, sequence: u8) -> u8 {
-        let (code, state, message) = self.told();
-        Err { code, state: *state, message: message.as_bytes().to_vec() }.write(out, sequence)
+        self.packet().write(out, sequence)
     }
 }
 

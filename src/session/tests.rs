@@ -6,12 +6,11 @@ use crate::cluster::{Role, ServerId};
 use crate::freshness::{Freshness, Touched, Written};
 use crate::position::{self, Position};
 use crate::session::Session;
-use crate::session::hold::{Hold, Holds};
+use crate::session::hold::Holds;
 use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Told, Verdict, after_loss};
 use crate::session::plan::{Forward, Kind, Needs, Plan, Policy, Reason, Retry};
 use crate::session::refusal::Refusal;
 use crate::sql::{Classifier, LocalCache, Mode};
-use crate::wire::command::Command;
 use crate::wire::ok::{Status, Tracked};
 use crate::wire::reply::{End, Expect, Summary};
 
@@ -175,7 +174,8 @@ fn conversations() {
     check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | SELECT FOUND_ROWS()", "R R");
     check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | DO 1 | SELECT FOUND_ROWS()", "R P P");
     check("/* forebay: primary */ SELECT 1", "P");
-    check("KILL 7 | SELECT 1", "! R");
+    check("KILL 7 | SELECT 1", "Kill R");
+    check("KILL 7; KILL 8 | SELECT 1; KILL 8", "! !");
     check("SELECT 1; SELECT 2 | SELECT 3", "P* P*");
     check("XA START 'a' | SELECT 1", "P* P*");
 }
@@ -203,7 +203,7 @@ fn a_client_that_invents_shapes_is_held_and_let_go_as_any_other() {
     check("SELECT 1", "SELECT 1; SELECT b FROM t | SELECT 1", "P* P*");
     // What it writes is not known, so it may be anything.
     check("SELECT a FROM other.t", "INSERT INTO t (b) VALUES (1) | SELECT a FROM other.t", "P r");
-    check("SELECT 1", "KILL 7 | SELECT 1", "! R");
+    check("SELECT 1", "KILL 7 | SELECT 1", "Kill R");
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn several_statements_are_allowed_where_there_may_be_several() {
 
 #[test]
 fn a_cut_transaction_is_over_only_when_its_client_says_so() {
-    let cut = |script: &str, expected: &str| {
+    let cut = |end: Ending, told: Refusal, script: &str, expected: &str| {
         let mut stage = Stage::new();
         stage.say("BEGIN");
         let statement = stage.classifier.classify(&mut stage.shapes, b"SELECT 1", Mode::default());
@@ -242,18 +242,22 @@ fn a_cut_transaction_is_over_only_when_its_client_says_so() {
             role: Role::Primary,
             sent: Sent::Whole,
             replied: Replied::Nothing,
-            end: Ending::Lost,
+            end,
             summary: &summary,
         };
         let said = Said::Statement(&statement, b"SELECT 1");
         let (verdict, _) = stage.session.observe(&forward, said, &outcome);
-        assert_eq!(verdict, Verdict::Fail(Refusal::TransactionCut));
+        assert_eq!(verdict, Verdict::Fail(told));
         stage.in_transaction = false;
         let got: Vec<String> = script.split('|').map(|text| stage.say(text.trim())).collect();
         assert_eq!(got.join(" "), expected, "{script}");
     };
-    cut("SELECT 1 | COMMIT | ROLLBACK | SELECT 1", "! ! = R");
-    cut("INSERT INTO t VALUES (1) | BEGIN | INSERT INTO t VALUES (1)", "! P* P*");
+    use Ending::{Infile, Lost};
+    let told = Refusal::TransactionCut;
+    cut(Lost, told, "SELECT 1 | COMMIT | ROLLBACK | SELECT 1", "! ! = R");
+    cut(Lost, told, "INSERT INTO t VALUES (1) | BEGIN | INSERT INTO t VALUES (1)", "! P* P*");
+    // A server that waits for a file is left, and the transaction with it.
+    cut(Infile, Refusal::LocalInfileOff, "SELECT 1 | COMMIT | ROLLBACK | SELECT 1", "! ! = R");
 }
 
 /// Every case of a server that is lost: what the client is told.
@@ -377,42 +381,6 @@ fn what_a_replica_refuses_runs_on_the_primary() {
     check(1053, Role::Reader, "Reader replica_lost");
     check(1146, Role::Primary, "Hold");
     check(4031, Role::Primary, "Primary read");
-}
-
-#[test]
-fn prepared_statements_hold_until_the_last_is_closed() {
-    let mut stage = Stage::new();
-    let text = b"SELECT a FROM t WHERE b = ?";
-    let statement = stage.classifier.classify(&mut stage.shapes, text, Mode::default());
-    let plan = stage.session.plan_command(&Command::Prepare(text), false);
-    let Plan::Forward(forward) = plan else { panic!("{plan:?}") };
-    let summary = Summary {
-        end: Some(End::Ok),
-        statement_id: 3,
-        status: Status::AUTOCOMMIT,
-        ..Summary::default()
-    };
-    let mut outcome = Outcome {
-        role: Role::Primary,
-        sent: Sent::Whole,
-        replied: Replied::Nothing,
-        end: Ending::Answered,
-        summary: &summary,
-    };
-    let (verdict, _) = stage.session.observe(&forward, Said::Prepare(&statement), &outcome);
-    assert_eq!(verdict, Verdict::Hold);
-    assert!(stage.session.holds().has(Hold::Prepared));
-    let plan = stage.session.plan_command(&Command::Execute { id: 4, body: b"" }, false);
-    assert_eq!(plan, Plan::Refuse(Refusal::UnknownStatement));
-    assert_eq!(stage.session.plan_command(&Command::CloseStatement(4), false), Plan::Ignore);
-    let close = Command::CloseStatement(3);
-    let Plan::Forward(forward) = stage.session.plan_command(&close, false) else { panic!() };
-    assert_eq!(forward.expect, Expect::Nothing);
-    let nothing = Summary::default();
-    outcome.summary = &nothing;
-    let (verdict, _) = stage.session.observe(&forward, Said::Command(&close), &outcome);
-    assert_eq!(verdict, Verdict::Release);
-    assert!(!stage.session.holds().has(Hold::Prepared));
 }
 
 #[test]

@@ -65,6 +65,9 @@ pub const BASELINE: &[&str] = &[
     "sql_auto_is_null",
 ];
 const COLLATION_CONNECTION: usize = 3;
+/// Variables that decide what a text means at the moment when it is prepared.
+const READING: &[&str] =
+    &["character_set_client", "character_set_connection", "collation_connection", "sql_mode"];
 
 /// The database and the variables of a session, or of a server connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -148,6 +151,42 @@ impl Values {
     pub fn bytes(&self) -> usize {
         let database = self.database.as_ref().map_or(0, |name| name.len());
         self.variables.iter().fold(database, |sum, (_, value)| sum.saturating_add(value.len()))
+    }
+
+    /// Only what decides what a text means when it is prepared.
+    #[must_use]
+    pub fn reading(&self) -> Self {
+        let is_one =
+            |place: u8| READING.iter().any(|name| CARRIED.get(usize::from(place)) == Some(name));
+        let variables =
+            self.variables.iter().filter(|(place, _)| is_one(*place)).cloned().collect();
+        Self { database: self.database.clone(), variables }
+    }
+
+    /// Whether a text that is prepared under these values means what it means under those.
+    #[must_use]
+    pub fn reads_like(&self, other: &Self) -> bool {
+        self.database == other.database
+            && READING.iter().all(|name| self.variable(name) == other.variable(name))
+    }
+
+    /// The SET after which texts are read as under these values, whatever was set before. None:
+    /// what they are after a login is not known.
+    pub fn set_reading<'a>(
+        &'a self,
+        fresh: impl Fn(&'static str) -> Option<&'a [u8]>,
+    ) -> Option<Vec<u8>> {
+        let mut pairs = Vec::with_capacity(READING.len());
+        for &name in READING {
+            let is_implied = name == "collation_connection"
+                && self.variable("character_set_connection").is_some();
+            match self.variable(name) {
+                Some(value) => pairs.push((name, value)),
+                None if is_implied => {}
+                None => pairs.push((name, fresh(name)?)),
+            }
+        }
+        assignments(pairs.into_iter())
     }
 
     /// Takes over what the server's trackers told. False when something cannot be carried.
@@ -329,6 +368,30 @@ mod tests {
             "collation_connection=utf8mb4_bin",
             "SET character_set_connection='utf8mb4',collation_connection='utf8mb4_bin'",
         );
+    }
+
+    #[test]
+    fn texts_are_read_as_they_were() {
+        let check = |text: &str, expected: &str| {
+            let all = values(text);
+            let fresh = |name| (name != "unknown").then_some(&b"f"[..]);
+            let set = all.set_reading(fresh).unwrap();
+            assert_eq!(String::from_utf8_lossy(&set), expected, "{text}");
+            assert_eq!(all.set_reading(|_| None).is_none(), expected.contains("'f'"), "{text}");
+            assert!(all.reads_like(&all.reading()));
+        };
+        let fresh = "SET character_set_client='f',character_set_connection='f',\
+                     collation_connection='f',sql_mode='f'";
+        check("", fresh);
+        check("wp time_zone=+00:00", fresh);
+        check(
+            "character_set_client=a character_set_connection=b sql_mode=c",
+            "SET character_set_client='a',character_set_connection='b',sql_mode='c'",
+        );
+        assert!(values("wp time_zone=+00:00").reads_like(&values("wp")));
+        assert!(!values("wp").reads_like(&values("other")));
+        assert!(!values("sql_mode=A").reads_like(&values("")));
+        assert_eq!(values("wp sql_mode=A time_zone=B").reading(), values("wp sql_mode=A"));
     }
 
     #[test]

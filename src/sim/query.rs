@@ -40,6 +40,8 @@ pub(super) enum Asked {
     /// The names of a catalog: views, or unfit tables. There are none.
     Names,
     Use(&'static str),
+    /// Whose connection it is has gone: here a statement is never long.
+    Kill,
 }
 
 /// A row that a statement names.
@@ -94,6 +96,8 @@ pub(super) fn parse(text: &str) -> Option<Asked> {
         ("rollback", []) => Some(Asked::Rollback),
         ("use", [name]) => Some(Asked::Use(schema_named(name.name()?)?)),
         ("set", rest) => parse_set(rest),
+        ("kill", [_, _]) => Some(Asked::Kill),
+        ("do", [_]) => Some(Asked::Kill),
         _ => None,
     }
 }

@@ -28,6 +28,7 @@ use crate::client::announce::Announcers;
 use crate::client::enter::enter;
 use crate::client::greet::{Door, OFFERED, Proof, Prove};
 use crate::client::house::House;
+use crate::client::registry::Registry;
 use crate::control::{Control, Demands, Mode, Phase};
 use crate::link::{Network, tls};
 use crate::metrics::Metrics;
@@ -313,6 +314,7 @@ fn build_house(
         network: Network::Memory(Arc::new(Roads(Arc::clone(farm)))),
         tls: kit.tls.clone(),
         connect_timeout: Duration::from_secs(2),
+        local_infile: false,
         baseline: Arc::default(),
     };
     let (primary, replicas) = farm.addresses();
@@ -337,6 +339,7 @@ fn build_house(
         causal: true,
         wait_max: Duration::from_secs(10),
         sessions: AtomicU64::new(0),
+        registry: Registry::default(),
     };
     Ok((Arc::new(house), demands))
 }

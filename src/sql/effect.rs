@@ -63,6 +63,8 @@ effects! {
     INSERT_ID = 19;
     /// What it means depends on the current database: it names tables, or asks for it.
     DATABASE_MATTERS = 20;
+    /// A KILL is among its statements.
+    KILLS = 21;
 }
 
 impl Effects {

@@ -8,7 +8,7 @@
 mod call;
 mod lexeme;
 
-pub(crate) use lexeme::Lexemes;
+pub(crate) use lexeme::{Lexemes, collect};
 
 use super::shape::Digest;
 use super::token::Kind;
@@ -36,7 +36,7 @@ pub(crate) fn facts(
     if !mode.lexable {
         return Statement { hint, digest: digest.key, ..Statement::unknown("character set") };
     }
-    let lexemes = lexeme::collect(shape, mode);
+    let lexemes = collect(shape, mode);
     let parts = split(Lexemes::new(&lexemes));
     let mut whole = match parts.first() {
         None => Statement {

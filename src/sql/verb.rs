@@ -127,7 +127,7 @@ fn first_word(tokens: Lexemes<'_, '_>, at: usize) -> (Verb, Effects) {
         b"PREPARE" => (Verb::Prepare, E::TEXT_PREPARE),
         b"EXECUTE" => (Verb::Execute, E::WRITES | E::CALLS_UNKNOWN | E::TEXT_PREPARE),
         b"DEALLOCATE" => (Verb::Deallocate, E::TEXT_PREPARE),
-        b"KILL" => (Verb::Kill, E::NONE),
+        b"KILL" => (Verb::Kill, E::KILLS),
         b"GRANT" | b"REVOKE" => (Verb::Account, E::WRITES | E::IMPLICIT_COMMIT),
         b"CREATE" | b"ALTER" | b"DROP" | b"RENAME" | b"TRUNCATE" => ddl(tokens, at),
         b"GET" => (Verb::Other, E::DIAGNOSTICS),

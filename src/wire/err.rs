@@ -19,6 +19,9 @@ pub struct Err {
     pub message: Vec<u8>,
 }
 
+/// ER_MUST_CHANGE_PASSWORD: the password expired, and nothing may be done but change it.
+pub const MUST_CHANGE_PASSWORD: u16 = 1820;
+
 impl Err {
     /// An error of our own.
     pub fn new(code: u16, state: &[u8; 5], message: impl Into<Vec<u8>>) -> Self {

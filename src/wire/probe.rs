@@ -10,6 +10,7 @@ use super::err::Err;
 use super::frame::{read_packet, write_packet};
 use super::handshake::{AuthStep, ChangeUser, Greeting, Response, is_ssl_request};
 use super::ok::Ok as OkPacket;
+use super::prepared::{ExecuteHead, head_bytes_max};
 use super::reply::{Expect, Scan, Shape, Summary, Walker};
 use super::{Malformed, cursor::Cursor};
 
@@ -24,8 +25,27 @@ pub fn frame(data: &[u8]) {
     write_packet(&mut out, packet.sequence, &packet.payload);
     assert_eq!(data.get(..packet.consumed), Some(out.as_slice()));
     for client in [Capabilities(0), Capabilities(u32::MAX)] {
-        let _ = Command::parse(&packet.payload, client).map(|command| command.expect());
+        let command = Command::parse(&packet.payload, client);
+        let _ = command.map(|command| command.expect());
+        if let Ok(Command::Execute { id, body }) = command {
+            execute(id, body);
+        }
     }
+}
+
+/// The head of an EXECUTE is written as it was read, and what follows it is untouched.
+fn execute(id: u32, body: &[u8]) {
+    // The last byte says with how many parameters it is read.
+    let params = body.last().copied().map_or(0, u16::from);
+    let Ok((head, values)) = ExecuteHead::parse(body, params) else { return };
+    let mut out = Vec::new();
+    head.write(&mut out, id);
+    assert!(out.len() <= head_bytes_max(params));
+    out.extend_from_slice(values);
+    let Ok(Command::Execute { id: read, body }) = Command::parse(&out, Capabilities(0)) else {
+        panic!("an EXECUTE became something else: {out:?}");
+    };
+    assert_eq!((read, ExecuteHead::parse(body, params)), (id, Ok((head, values))));
 }
 
 /// However a reply is cut, the walker does the same; and what it gives to the client is a reply

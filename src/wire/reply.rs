@@ -34,6 +34,8 @@ pub struct Walker {
     chunk: Chunk,
     /// What was appended of a packet that is not whole yet: bytes, headers too, and chunks.
     open: (usize, u64),
+    /// The number by which the client knows the statement that is being prepared.
+    statement_id: Option<u32>,
     capture: Vec<u8>,
     summary: Summary,
 }
@@ -198,6 +200,7 @@ impl Walker {
             head_len: 0,
             chunk: Chunk::default(),
             open: (0, 0),
+            statement_id: None,
             capture: Vec::new(),
             summary: Summary::default(),
         };
@@ -213,7 +216,7 @@ impl Walker {
         self.capture.clear();
         self.capture.shrink_to(CAPTURE_KEPT_BYTES_MAX);
         (self.expect, self.shape) = (expect, shape);
-        (self.theirs, self.sent) = (1, 0);
+        (self.theirs, self.sent, self.statement_id) = (1, 0, None);
         (self.head_len, self.chunk, self.open) = (0, Chunk::default(), (0, 0));
         self.stage = match expect {
             Expect::Fetch | Expect::FieldList => Stage::Rows,
@@ -285,6 +288,11 @@ impl Walker {
     pub fn begin_at(&mut self, sequence: u8) {
         self.theirs = sequence;
         self.sent = u64::from(sequence.wrapping_sub(1));
+    }
+
+    /// The client is told this number for a statement, whatever number its server gave it.
+    pub fn present_statement_as(&mut self, id: u32) {
+        self.statement_id = Some(id);
     }
 
     /// The session's status before this reply, where another backend told it.

@@ -15,7 +15,7 @@ install_suite() { # SUITE
     mariadb*) "$stack" install servers regression;;
     php) "$stack" install servers wordpress; fetch_php;;
     pymysql) "$stack" install servers python; fetch_pymysql;;
-    mysql2) "$stack" install servers; fetch_mysql2;;
+    mysql2) "$stack" install servers clients; fetch_mysql2;;
     *) echo "run: unknown suite '$1': ${SUITES[*]}" >&2; exit 2;;
   esac
 }

@@ -1,6 +1,7 @@
-//! One TCP address before several servers, in turn; and servers that speak nonsense.
+//! One TCP address before several servers, in turn; servers that forget; and servers that speak
+//! nonsense.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
@@ -25,6 +26,50 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
     let _gone = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
 }
 
+/// Listens before one server, which has every second time forgotten the prepared statement that
+/// it is to execute. Speaks no TLS. Gives its address.
+pub(crate) fn forget(server: &str) -> String {
+    let server = server.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(client), Ok(server)) = (client, TcpStream::connect(&server)) else { continue };
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || carry_commands(from, to));
+            thread::spawn(move || carry(server, client));
+        }
+    });
+    address
+}
+
+/// Closes a statement in front of every second COM_STMT_EXECUTE.
+fn carry_commands(mut from: TcpStream, mut to: TcpStream) -> io::Result<()> {
+    let mut executed = 0;
+    loop {
+        let mut header = [0; 4];
+        let read = from.read_exact(&mut header);
+        if read.is_err() {
+            let _gone = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
+            return read;
+        }
+        let [a, b, c, sequence] = header;
+        let mut payload = vec![0; u32::from_le_bytes([a, b, c, 0]) as usize];
+        from.read_exact(&mut payload)?;
+        let mut packet = Vec::new();
+        if sequence == 0 && payload.first() == Some(&0x17) {
+            executed += 1;
+            if executed % 2 == 0 {
+                packet.extend_from_slice(&[5, 0, 0, 0, 0x19]);
+                packet.extend_from_slice(&payload[1..5]);
+            }
+        }
+        packet.extend_from_slice(&header);
+        packet.extend_from_slice(&payload);
+        to.write_all(&packet)?;
+    }
+}
+
 /// Listens, and answers everybody with these bytes, whatever he says. Gives its address.
 pub(crate) fn babble(first: Vec<u8>, then: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -35,7 +80,7 @@ pub(crate) fn babble(first: Vec<u8>, then: Vec<u8>) -> String {
             thread::spawn(move || -> io::Result<()> {
                 client.write_all(&first)?;
                 let mut block = [0; 4096];
-                while io::Read::read(&mut client, &mut block)? > 0 {
+                while client.read(&mut block)? > 0 {
                     client.write_all(&then)?;
                 }
                 Ok(())

@@ -86,7 +86,7 @@ fn stopped_replicas_are_left(flavour: Flavour) {
     settled(&proxy, &mut client);
     let word = match flavour {
         Flavour::MariaDb => "SLAVE",
-        Flavour::MySql97 => "REPLICA",
+        Flavour::MySql97 | Flavour::MySql56 => "REPLICA",
     };
     for node in REPLICAS {
         stack.root(node).run(&format!("STOP {word}"));

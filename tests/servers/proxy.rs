@@ -100,7 +100,9 @@ impl Setup {
         });
         match ended {
             None => Some(proxy),
+            // Somebody took the port meanwhile, or both got the same one.
             Some(_) if proxy.log().contains("cannot listen") => None,
+            Some(_) if proxy.log().contains("must not be the same as listen") => None,
             Some(status) => panic!("{status}: {}", proxy.log()),
         }
     }

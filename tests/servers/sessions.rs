@@ -13,6 +13,7 @@ on_both!(
     several_statements_only_for_who_asked,
     variables_that_no_tracker_tells_of,
     a_transaction_is_rolled_back_when_its_client_leaves,
+    new_sessions_begin_as_the_primary_says_now,
 );
 
 /// One connection to each server beside the watcher's, which is of another account.
@@ -57,7 +58,7 @@ fn nothing_leaks(flavour: Flavour) {
         // MariaDB's older name.
         let look = match flavour {
             Flavour::MariaDb => look.replace("@@transaction_isolation", "@@tx_isolation"),
-            Flavour::MySql97 => (*look).to_owned(),
+            Flavour::MySql97 | Flavour::MySql56 => (*look).to_owned(),
         };
         let mut first = proxy.client(&tenant);
         first.run(leave);
@@ -191,4 +192,36 @@ fn a_transaction_is_rolled_back_when_its_client_leaves(flavour: Flavour) {
     let mut second = proxy.client(&tenant);
     second.run("COMMIT");
     assert_eq!(second.cell("SELECT COUNT(*) FROM note FOR UPDATE"), "0");
+}
+
+/// `SET GLOBAL` reaches no open connection: neither those of the pool, nor any of a replica.
+fn new_sessions_begin_as_the_primary_says_now(flavour: Flavour) {
+    let stack = Stack::alone(flavour);
+    let tenant = prepare(&stack, "globals");
+    let mut root = stack.root(PRIMARY);
+    root.run(&format!("INSERT INTO {}.note (text) VALUES (REPEAT('x', 90))", tenant.name));
+    root.run(&format!("GRANT SUPER ON *.* TO '{}'@'%'", tenant.name));
+    stack.sync();
+    let proxy = Proxy::start(&stack);
+    let mut first = proxy.client(&tenant);
+    proxy.wait_for_readers(2);
+    let lengths = || -> Vec<String> {
+        let ask = |hint: &str| {
+            let text = format!("{hint} SELECT LENGTH(GROUP_CONCAT(text)) FROM note");
+            proxy.client(&tenant).cell(&text)
+        };
+        (0..8).map(|at| ask(if at < 4 { "/* forebay: primary */" } else { "" })).collect()
+    };
+    assert_eq!(lengths(), ["90"; 8]);
+    let before = proxy.metric("forebay_route_total", &["target=\"replica\""]);
+    first.run("SET GLOBAL group_concat_max_len = 16");
+    first.run("SET GLOBAL sql_mode = CONCAT(@@GLOBAL.sql_mode, ',ANSI_QUOTES')");
+    until("all begin with it", || lengths() == ["16"; 8]);
+    assert_eq!(proxy.client(&tenant).cell("SELECT @@SESSION.group_concat_max_len"), "16");
+    // How a text is read has changed with it, for who was there already, too.
+    for client in [&mut first, &mut proxy.client(&tenant)] {
+        assert_eq!(client.refused("SELECT \"text\" FROM \"nowhere\""), 1146);
+        assert_eq!(client.cell("SELECT \"text\" FROM \"note\""), "x".repeat(90));
+    }
+    assert!(proxy.metric("forebay_route_total", &["target=\"replica\""]) > before);
 }

@@ -18,6 +18,8 @@ use super::client::{Client, Login};
 pub(crate) enum Flavour {
     MariaDb,
     MySql97,
+    /// The oldest one; only what is said to work there is tested on it.
+    MySql56,
 }
 
 /// The test, once for each kind of server.
@@ -98,6 +100,7 @@ impl Stack {
         let name = match flavour {
             Flavour::MariaDb => "mariadb",
             Flavour::MySql97 => "mysql97",
+            Flavour::MySql56 => "mysql56",
         };
         let folder = std::env::temp_dir().join(format!("forebay-servers-{owner}-{name}"));
         let lock_path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("servers-{name}.lock"));
@@ -106,14 +109,19 @@ impl Stack {
         lock.lock().unwrap();
         if !folder.join("env").exists() {
             let owner = owner.to_string();
+            let mut lines = vec![
+                "general_log=ON",
+                "max_allowed_packet=64M",
+                "max_connections=400",
+                "log_bin_trust_function_creators=ON",
+                "local_infile=ON",
+            ];
+            if flavour == Flavour::MariaDb {
+                lines.extend(["plugin_load_add=auth_ed25519", "plugin_load_add=auth_pam"]);
+            }
             script(
                 &["up", path(&folder), "--db", name, "--owner", &owner].map(String::from),
-                &[
-                    "general_log=ON",
-                    "max_allowed_packet=64M",
-                    "max_connections=400",
-                    "log_bin_trust_function_creators=ON",
-                ],
+                &lines,
             );
         }
         let environment = read_environment(&folder);
@@ -138,7 +146,9 @@ impl Stack {
             self.script(&["start", node]);
         }
         let (stop, start) = match self.flavour {
-            Flavour::MariaDb => ("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=0", "START SLAVE"),
+            Flavour::MariaDb | Flavour::MySql56 => {
+                ("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=0", "START SLAVE")
+            }
             Flavour::MySql97 => {
                 ("STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_DELAY=0", "START REPLICA")
             }
@@ -165,6 +175,11 @@ impl Stack {
         &self.environment[&node.to_uppercase()]
     }
 
+    /// Who vouches for this server: a PEM file.
+    pub(crate) fn authority(&self, node: &str) -> PathBuf {
+        self.folder.join(node).join("data/ca.pem")
+    }
+
     /// A connection to a server as its root.
     pub(crate) fn root(&self, node: &str) -> Client {
         Client::root(&self.folder.join(node).join("socket"))
@@ -176,7 +191,14 @@ impl Stack {
         let mut root = self.root(PRIMARY);
         root.run(&format!("DROP DATABASE IF EXISTS {name}"));
         root.run(&format!("CREATE DATABASE {name}"));
-        root.run(&format!("DROP USER IF EXISTS {name}"));
+        match self.flavour {
+            // It has no IF EXISTS for accounts, and a GRANT of nothing makes one.
+            Flavour::MySql56 => {
+                root.run(&format!("GRANT USAGE ON *.* TO {name}"));
+                root.run(&format!("DROP USER {name}"));
+            }
+            _ => drop(root.run(&format!("DROP USER IF EXISTS {name}"))),
+        }
         root.run(&format!("CREATE USER {name} IDENTIFIED BY '{name}'"));
         root.run(&format!("GRANT ALL ON {name}.* TO {name}"));
         self.sync();
@@ -187,11 +209,13 @@ impl Stack {
     pub(crate) fn sync(&self) {
         let position = self.root(PRIMARY).cell(match self.flavour {
             Flavour::MariaDb => "SELECT @@GLOBAL.gtid_binlog_pos",
-            Flavour::MySql97 => "SELECT @@GLOBAL.gtid_executed",
+            Flavour::MySql97 | Flavour::MySql56 => "SELECT @@GLOBAL.gtid_executed",
         });
         let wait = match self.flavour {
             Flavour::MariaDb => "MASTER_GTID_WAIT",
             Flavour::MySql97 => "WAIT_FOR_EXECUTED_GTID_SET",
+            // It counts what it waited for.
+            Flavour::MySql56 => "0 > WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS",
         };
         for node in REPLICAS {
             let waited = self.root(node).cell(&format!("SELECT {wait}('{position}', 30)"));
@@ -203,7 +227,9 @@ impl Stack {
     pub(crate) fn has_diverged(&self, node: &str) -> bool {
         let own = match self.flavour {
             Flavour::MariaDb => "SELECT @@gtid_binlog_state REGEXP CONCAT('-', @@server_id, '-')",
-            Flavour::MySql97 => "SELECT INSTR(@@GLOBAL.gtid_executed, @@server_uuid) > 0",
+            Flavour::MySql97 | Flavour::MySql56 => {
+                "SELECT INSTR(@@GLOBAL.gtid_executed, @@server_uuid) > 0"
+            }
         };
         self.root(node).cell(own) != "0"
     }

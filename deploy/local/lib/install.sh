@@ -3,10 +3,10 @@
 
 install() { # WHAT...
   local what packages=()
-  [ $# -gt 0 ] || die "install what? servers mysql97 wordpress build tools regression python stranger"
+  [ $# -gt 0 ] || die "install what? servers mysql97 mysql56 clients wordpress build tools regression python stranger"
   for what in "$@"; do
     case $what in
-      servers) packages+=(mariadb-server mariadb-client);;
+      servers) packages+=(mariadb-server mariadb-client openssl);;
       wordpress) packages+=(php-cli php-mysql wordpress wordpress-theme-twentytwentythree curl);;
       build) packages+=(gcc libc6-dev make);;
       tools) packages+=(haproxy prometheus shellcheck curl);;
@@ -14,11 +14,23 @@ install() { # WHAT...
       python) packages+=(python3 python3-pip);;
       stranger) packages+=(debootstrap);;
       mysql97) packages+=(mariadb-server);;   # for the account "mysql" and mysqld's system libraries
-      *) die "install: unknown '$what': servers mysql97 wordpress build tools regression python stranger";;
+      mysql56)
+        packages+=(mariadb-server mariadb-client)
+        command -v npm >/dev/null || packages+=(npm);;
+      clients)
+        command -v npm >/dev/null || packages+=(npm)
+        python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
+      *) die "install: unknown '$what': servers mysql97 mysql56 clients wordpress build tools regression python stranger";;
     esac
   done
   install_packages "${packages[@]}"
-  for what in "$@"; do [ "$what" != mysql97 ] || fetch_mysql97; done
+  for what in "$@"; do
+    case $what in
+      mysql97) fetch_mysql97;;
+      mysql56) fetch_mysql56;;
+      clients) fetch_clients;;
+    esac
+  done
 }
 
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }

@@ -3,24 +3,31 @@
 # stock server: what Forebay needs beyond them it has to ask for itself.
 
 MYSQL97=${FOREBAY_MYSQL97:-$CACHE/mysql97}
+MYSQL56=${FOREBAY_MYSQL56:-$CACHE/mysql56}
 SERVER_ACCOUNT=mysql
 [ -n "$AS_ROOT" ] || SERVER_ACCOUNT=$(id -un)
 
-# What differs between the two kinds of server.
+# What differs between the kinds of server.
 words_of_server() {
   case $DB in
     mariadb)
       SERVER=(mariadbd) CLIENT=(mariadb)
       REPLICA=SLAVE SOURCE=MASTER CHANGE="CHANGE MASTER TO" AUTO="MASTER_USE_GTID=slave_pos"
-      POSITION="SELECT @@gtid_binlog_pos" AWAIT=MASTER_GTID_WAIT
+      POSITION="SELECT @@gtid_binlog_pos" AWAIT=MASTER_GTID_WAIT AWAITED='= 0'
       MONITOR_GRANT="SLAVE MONITOR, BINLOG MONITOR";;
     mysql97)
       SERVER=("$MYSQL97/run" mysqld) CLIENT=("$MYSQL97/run" mysql)
       REPLICA=REPLICA SOURCE=SOURCE CHANGE="CHANGE REPLICATION SOURCE TO"
       AUTO="SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1"
-      POSITION="SELECT REPLACE(@@global.gtid_executed, CHAR(10), '')" AWAIT=WAIT_FOR_EXECUTED_GTID_SET
+      POSITION="SELECT REPLACE(@@global.gtid_executed, CHAR(10), '')" AWAIT=WAIT_FOR_EXECUTED_GTID_SET AWAITED='= 0'
       MONITOR_GRANT="REPLICATION CLIENT";;
-    *) die "unknown database '$DB': mariadb or mysql97";;
+    mysql56)
+      SERVER=(env "LD_LIBRARY_PATH=$MYSQL56" "$MYSQL56/mysqld") CLIENT=(mariadb)
+      REPLICA=SLAVE SOURCE=MASTER CHANGE="CHANGE MASTER TO" AUTO="MASTER_AUTO_POSITION=1"
+      POSITION="SELECT REPLACE(@@global.gtid_executed, CHAR(10), '')"
+      AWAIT=WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS AWAITED='>= 0'
+      MONITOR_GRANT="REPLICATION CLIENT";;
+    *) die "unknown database '$DB': mariadb, mysql97 or mysql56";;
   esac
 }
 
@@ -55,6 +62,10 @@ make_data_folder() {
       need "$MYSQL97/run" "stack install mysql97"
       "${SERVER[@]}" --no-defaults --initialize-insecure --user="$SERVER_ACCOUNT" --datadir="$data" \
         --basedir="$MYSQL97/usr" --lc-messages-dir="$MYSQL97/usr/share/mysql";;
+    mysql56)
+      # it comes with one
+      need "$MYSQL56/mysqld" "stack install mysql56"
+      cp -r "$MYSQL56/data/mysql" "$data";;
   esac >"$DIR/template.log" 2>&1 || { cat "$DIR/template.log" >&2; die "no data folder could be made"; }
   # its identity and its keys are made anew by each server
   rm -f "$data/auto.cnf" "$data"/*.pem
@@ -64,9 +75,27 @@ need() { # PROGRAM COMMAND
   command -v "$1" >/dev/null || die "$1 is missing; install it with: deploy/local/$2"
 }
 
+# As MySQL does for itself: an authority, and what it signed. Here all servers have the same one, and
+# the certificate names the address.
+make_keys() { # FOLDER
+  local ca=$DIR/authority
+  need openssl "stack install servers"
+  if [ ! -e "$ca.pem" ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj '/CN=stack authority' \
+      -keyout "$ca.key" -out "$ca.pem" 2>/dev/null
+  fi
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=stack server' \
+    -keyout "$1/server-key.pem" -out "$1/request.pem" 2>/dev/null
+  openssl x509 -req -in "$1/request.pem" -CA "$ca.pem" -CAkey "$ca.key" -CAcreateserial -days 30 \
+    -extfile <(echo 'subjectAltName=IP:127.0.0.1,DNS:localhost') -out "$1/server-cert.pem" 2>/dev/null
+  rm "$1/request.pem"
+  cp "$ca.pem" "$1/ca.pem"
+}
+
 create_server() { # NODE
   mkdir -p "$DIR/$1/tmp"
   cp -r "$DIR/template" "$DIR/$1/data"
+  [ "$DB" != mariadb ] || make_keys "$DIR/$1/data"
   [ -z "$AS_ROOT" ] || chown -R "$SERVER_ACCOUNT" "$DIR/$1"
 }
 
@@ -95,6 +124,9 @@ innodb_buffer_pool_size=64M
 C
   case $DB in
     mariadb) cat <<C
+ssl_ca=$home/data/ca.pem
+ssl_cert=$home/data/server-cert.pem
+ssl_key=$home/data/server-key.pem
 character_set_server=utf8mb4
 gtid_strict_mode=ON
 log_slave_updates=ON
@@ -112,6 +144,17 @@ secure_file_priv=NULL
 mysqlx=OFF
 C
       [ "$1" = primary ] || echo super_read_only=ON;;
+    mysql56) cat <<C
+basedir=$MYSQL56
+lc_messages_dir=$MYSQL56/share
+character_sets_dir=$MYSQL56/share/charsets
+character_set_server=utf8mb4
+explicit_defaults_for_timestamp=ON
+gtid_mode=ON
+enforce_gtid_consistency=ON
+log_slave_updates=ON
+C
+      [ "$1" = primary ] || echo read_only=ON;;
   esac
   cat "$DIR/extra.cnf"
 }

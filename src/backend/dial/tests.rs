@@ -97,7 +97,8 @@ async fn servers_of_all_kinds() {
     check(off, &[&sha2, &more(&[3]), ok], "no answer in time").await;
     check(off, &[&native, &switch(CACHING_SHA2), ok], "Status(2)").await;
     check(off, &[&sha2, &switch(NATIVE), ok], "Status(2)").await;
-    check(off, &[&sha2, &switch("client_ed25519")], "no way to log in by client_ed25519").await;
+    check(off, &[&native, &switch("client_ed25519"), ok], "Status(2)").await;
+    check(off, &[&sha2, &switch("parsec")], "no way to log in by parsec").await;
     check(off, &[&sha2, &switch("mysql_clear_password")], "no way to log in by mysql_clear").await;
     check(off, &[&sha2, &switch("sha256_password"), &more(b"no key")], "cannot encrypt").await;
     check(off, &[&greeting("sha256_password", OLD), ok], "Status(2)").await;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 use zeroize::Zeroizing;
 
 use super::{Door, Fault, THROTTLED};
@@ -17,6 +17,7 @@ use crate::client::accept::Peer;
 use crate::link::{Exchange, Stream};
 use crate::secret::throttle::Try;
 use crate::secret::{Credentials, Digest, Recall};
+use crate::session::refusal::Refusal::NoServer;
 use crate::wire::auth::{
     CACHING_SHA2, FAST_OK, FULL, NATIVE, REQUEST_KEY, caching_sha2_verifies, native_verifies,
     xor_with_nonce,
@@ -208,16 +209,18 @@ impl Login<'_> {
     ) -> Result<Arc<Credentials>, Fault> {
         // Some of the time is left to tell the client, who else would see nothing but a close.
         let until = tokio::time::Instant::now() + self.door.login_timeout.mul_f64(0.8);
-        loop {
-            match self.ask_primary(&credentials, was_right).await? {
+        let (code, state, text) = NoServer.told();
+        let mut nobody = Refusal::new(code, state, text);
+        // A primary that hangs does not even say no.
+        while let Ok(asked) = timeout_at(until, self.ask_primary(&credentials, was_right)).await {
+            match asked? {
                 Ok(known) => return Ok(known),
                 Err(_nobody) if was_right => return Ok(credentials),
-                Err(nobody) if tokio::time::Instant::now() >= until => {
-                    return Err(Fault::Refuse(nobody));
-                }
-                Err(_nobody) => sleep(ASK_AGAIN).await,
+                Err(because) => nobody = because,
             }
+            sleep(ASK_AGAIN).await;
         }
+        if was_right { Ok(credentials) } else { Err(Fault::Refuse(nobody)) }
     }
 
     /// Once for all logins that bring the same password at the same time. The inner error: there
@@ -231,7 +234,7 @@ impl Login<'_> {
         if book.was_refused(credentials, now()) {
             return Err(self.denied_with(credentials));
         }
-        let _turn = book.turn(credentials, was_right).await?;
+        let turn = book.turn(credentials, was_right).await?;
         // Who held the turn before us may have learned the answer.
         if let Recall::Fresh(known) = self.recall(credentials) {
             return Ok(Ok(known));
@@ -241,7 +244,7 @@ impl Login<'_> {
         }
         let token = if was_right { None } else { Some(self.token()?) };
         let Err(refusal) = self.door.prove.prove(Arc::clone(credentials)).await else {
-            return Ok(Ok(book.learn(Arc::clone(credentials), now())));
+            return Ok(Ok(book.learn(Arc::clone(credentials), &turn, now())));
         };
         if meaning(&refusal) != Meaning::NobodyToAsk {
             token.into_iter().for_each(Try::spend);

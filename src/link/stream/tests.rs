@@ -20,10 +20,14 @@ fn memory() -> (Stream, Stream) {
 
 async fn secured((near, far): (Stream, Stream)) -> (Stream, Stream) {
     let server = tls::server_config(&Certificate::SelfSigned(vec!["forebay".into()])).unwrap();
-    let client = BackendTls::unverified(Mode::Required).unwrap().config;
+    let client = BackendTls::unverified(Mode::Required).unwrap();
     let (near, far) =
-        tokio::join!(tls::connect(near, client, "db:3306"), tls::accept(far, server, b""));
+        tokio::join!(tls::connect(near, &client, "db:3306"), tls::accept(far, server, b""));
     (near.unwrap(), far.unwrap())
+}
+
+async fn is_closed(stream: &mut Stream) -> bool {
+    tokio::time::timeout(Duration::from_millis(20), stream.closed()).await.is_ok()
 }
 
 /// Says something in pieces and looks at what the other side sees.
@@ -48,8 +52,17 @@ async fn check((mut near, mut far): (Stream, Stream)) {
     near.read_exact(&mut buffer[..3]).await.unwrap();
     assert_eq!(&buffer[..3], b"def");
 
+    assert!(!is_closed(&mut near).await, "it says nothing");
+    far.write_all(b"g").await.unwrap();
+    far.flush().await.unwrap();
+    near.readable().await.unwrap();
+    assert!(!is_closed(&mut near).await, "it says something");
+    near.read_exact(&mut buffer[..1]).await.unwrap();
+    assert_eq!(&buffer[..1], b"g");
+
     far.shutdown().await.unwrap();
     drop(far);
+    near.closed().await;
     near.readable().await.unwrap();
     assert!(near.is_readable_now(), "a dead connection is readable");
     assert_eq!(near.read(&mut buffer).await.unwrap(), 0);

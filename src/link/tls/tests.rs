@@ -11,9 +11,9 @@ fn server() -> Arc<ServerConfig> {
 #[tokio::test]
 async fn bytes_read_too_early_belong_to_tls() {
     let (near, far) = duplex(64 * 1024);
-    let client = BackendTls::unverified(Mode::Required).unwrap().config;
+    let client = BackendTls::unverified(Mode::Required).unwrap();
     let speaking = tokio::spawn(async move {
-        let mut tls = connect(near.into(), client, "127.0.0.1:3306").await.unwrap();
+        let mut tls = connect(near.into(), &client, "127.0.0.1:3306").await.unwrap();
         tls.write_all(b"hello").await.unwrap();
         tls.flush().await.unwrap();
         tls

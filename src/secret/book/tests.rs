@@ -11,6 +11,13 @@ fn book() -> Book {
     Book::new(Policy { listed, ..Policy::default() }).unwrap()
 }
 
+/// Proves and learns, nothing coming between.
+fn learn(book: &Book, credentials: Arc<Credentials>, now: Instant) -> Arc<Credentials> {
+    let turn = book.turn(&credentials, false);
+    let turn = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(turn);
+    book.learn(credentials, &turn.unwrap(), now)
+}
+
 fn recall(book: &Book, user: &str, password: &str, now: Instant) -> &'static str {
     let fits = |known: &Known| known.credentials.is_password(password.as_bytes());
     match book.recall(user.as_bytes(), now, fits) {
@@ -25,7 +32,8 @@ fn check(script: &str) {
     let (book, mut now) = (book(), Instant::now());
     for step in script.split(" | ") {
         match *step.split(' ').collect::<Vec<_>>().as_slice() {
-            ["learn", user, password] => drop(book.learn(sealed(user, password), now)),
+            ["learn", user, password] => drop(learn(&book, sealed(user, password), now)),
+            ["void"] => book.void(),
             ["forget", user] => book.forget(user.as_bytes()),
             ["drop", user, password] => book.forget_password(&sealed(user, password)),
             [seconds] => now += Duration::from_secs(seconds.trim_end_matches('s').parse().unwrap()),
@@ -45,10 +53,26 @@ fn passwords_are_remembered_for_a_while() {
     check("learn u p | learn u q | u p=fresh | u q=fresh | drop u p | u p=unknown | u q=fresh");
     check("learn u p | forget u | u p=unknown | forget u");
     check("learn u  | u =fresh | u x=unknown");
+    check("learn u p | learn v p | void | u p=stale | v p=stale | u q=unknown | listed old=fresh");
+    check("learn u p | void | learn u p | u p=fresh | 61s | u p=stale");
     check(
         "learn u 1 | 1s | learn u 2 | 1s | learn u 3 | 1s | learn u 4 | 1s | learn u 1 | 1s | learn u 5 | u 1=fresh | u 2=unknown | u 5=fresh",
     );
     check("listed old=fresh | listed new=fresh | listed x=unknown | 999s | listed old=fresh");
+}
+
+/// The primary was asked before the account changed: what it said may be of before.
+#[tokio::test]
+async fn a_proof_that_began_before_is_void_too() {
+    let (book, now) = (book(), Instant::now());
+    let turn = book.turn(&sealed("u", "p"), false).await.unwrap();
+    book.void();
+    book.learn(sealed("u", "p"), &turn, now);
+    assert_eq!(recall(&book, "u", "p", now), "stale");
+    drop(turn);
+    let turn = book.turn(&sealed("u", "p"), true).await.unwrap();
+    book.learn(sealed("u", "p"), &turn, now);
+    assert_eq!(recall(&book, "u", "p", now), "fresh");
 }
 
 #[test]
@@ -66,15 +90,15 @@ fn names_are_listed_denied_or_learned() {
 #[test]
 fn the_same_password_keeps_the_same_object() {
     let (book, now) = (book(), Instant::now());
-    let first = book.learn(sealed("u", "p"), now);
-    assert!(Arc::ptr_eq(&first, &book.learn(sealed("u", "p"), now)));
-    assert!(!Arc::ptr_eq(&first, &book.learn(sealed("u", "q"), now)));
+    let first = learn(&book, sealed("u", "p"), now);
+    assert!(Arc::ptr_eq(&first, &learn(&book, sealed("u", "p"), now)));
+    assert!(!Arc::ptr_eq(&first, &learn(&book, sealed("u", "q"), now)));
 }
 
 #[test]
 fn a_refusal_counts_for_a_second_and_for_that_password_only() {
     let (book, now) = (book(), Instant::now());
-    book.learn(sealed("u", "p"), now);
+    learn(&book, sealed("u", "p"), now);
     book.refuse(&sealed("u", "p"), now);
     assert_eq!(recall(&book, "u", "p", now), "unknown", "forgotten too");
     assert!(book.was_refused(&sealed("u", "p"), now));
@@ -88,7 +112,7 @@ fn the_book_stays_bounded_and_drops_the_oldest() {
     let (book, start) = (book(), Instant::now());
     for index in 0..=ACCOUNTS_MAX {
         let now = start + Duration::from_millis(index as u64);
-        book.learn(sealed(&format!("u{index}"), "p"), now);
+        learn(&book, sealed(&format!("u{index}"), "p"), now);
         book.refuse(&sealed("w", &format!("{index}")), now);
     }
     let end = start + Duration::from_millis(ACCOUNTS_MAX as u64);

@@ -231,6 +231,7 @@ impl Session {
             Asked::Unlock(name) => Ok(self.unlock(&name)),
             Asked::Values(expressions) => self.values(&expressions),
             Asked::Names => Ok(Answer::Rows(vec!["schema", "name", "what"], Vec::new())),
+            Asked::Kill => Ok(DONE),
             Asked::Use(name) => Ok(self.use_database(name)),
             Asked::Collations => {
                 let row = |(id, charset, collation): (u8, &str, &str)| {

@@ -108,7 +108,7 @@ SET SESSION SQL_BIG_SELECTS=1 ==> P Set sql_big_selects:Session
 SET SESSION group_concat_max_len = 1000000, SESSION wait_timeout=28800 ==> P Set group_concat_max_len:Session wait_timeout:Session
 SET GLOBAL max_connections = 1 ==> P Set max_connections:Global
 FLUSH PRIVILEGES ==> P Admin WRITES MAY_BLOCK IMPLICIT_COMMIT
-KILL 5 ==> P Kill
+KILL 5 ==> P Kill KILLS
 GRANT ALL ON *.* TO 'a'@'%' ==> P Account WRITES IMPLICIT_COMMIT
 SET @x := 1 ==> P Set USER_VARIABLE x:User
 SELECT @x := @x + 1 ==> P USER_VARIABLE DANGER

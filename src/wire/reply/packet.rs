@@ -7,7 +7,7 @@
 use super::{End, Expect, Stage, Then, Walker};
 use crate::limits::{COLUMNS_MAX, ERR_KEPT_BYTES_MAX};
 use crate::wire::capability::Capabilities;
-use crate::wire::cursor::Cursor;
+use crate::wire::cursor::{Cursor, put_u32};
 use crate::wire::err::Err;
 use crate::wire::ok::{self, Ok, Status};
 use crate::wire::{Malformed, malformed};
@@ -81,7 +81,15 @@ impl Walker {
         self.summary.params = cursor.u16()?;
         cursor.u8()?;
         self.summary.warnings = if cursor.remaining() > 0 { cursor.u16()? } else { 0 };
-        self.send(payload, out);
+        // The OK's byte and the server's number.
+        match (self.statement_id, payload.split_at_checked(5)) {
+            (Some(id), Some((_, rest))) => self.build(out, |out| {
+                out.push(0);
+                put_u32(out, id);
+                out.extend_from_slice(rest);
+            }),
+            _ => self.send(payload, out),
+        }
         let columns = match u64::from(self.summary.columns) {
             0 => Then::End,
             count => Then::Columns { count },

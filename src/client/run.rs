@@ -1,0 +1,164 @@
+//! One statement on one connection: brings it to the session's state, moves the bytes, notes
+//! what the connection is now.
+//!
+//! What came of it is judged by `client::serve`, which alone calls it and tries again elsewhere.
+
+use std::pin::pin;
+
+use crate::backend::pool::Lease;
+use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
+use crate::client::lease::insert_id_of;
+use crate::client::local_file::may_be_asked_for;
+use crate::client::relay::{Buffers, Exchange, Message, Moved};
+use crate::client::serve::Conversation;
+use crate::client::statement::Call;
+use crate::session::hold::Hold;
+use crate::session::observe::Said;
+use crate::session::plan::{Forward, Kind};
+use crate::wire::capability::Capabilities;
+use crate::wire::command::Command;
+use crate::wire::reply::{Expect, Shape};
+
+impl Conversation {
+    /// Brings the lease to the session's state and moves the bytes.
+    pub(super) async fn run(
+        &mut self,
+        it: &Forward,
+        lease: &mut Lease,
+        said: Said<'_>,
+        message: &mut Message<'_>,
+        buffers: &mut Buffers,
+    ) -> Moved {
+        let (it, steps) = match self.set_up(*it, lease, said, message, buffers).await {
+            Ok(ready) => ready,
+            Err(moved) => return moved,
+        };
+        let it = &it;
+        if lease.stream.is_readable_now() {
+            // It said good-bye while nobody listened: nothing was sent, nothing happened.
+            return Moved::nothing();
+        }
+        let shape = Shape { backend: lease.capabilities, client: self.capabilities };
+        self.walker.reset(it.expect, shape);
+        self.walker.assume_status(self.session.status());
+        let is_read = it.kind == Kind::Read;
+        self.in_flight = !is_read && it.expect != Expect::Nothing;
+        let call = self.call.as_deref();
+        if let Some(id) = call.and_then(Call::prepares) {
+            self.walker.present_statement_as(id);
+        }
+        let bytes = call.map_or(message.bytes, Call::bytes);
+        let mut outgoing = Message { bytes, rest: message.rest };
+        // A replica that hangs is given up by its probes, and the read is run elsewhere. What the
+        // primary was told to do it may still do: there only the connection tells that it is lost.
+        let given_up = lease.is_reader.then(|| lease.given_up());
+        let given_up = pin!(async move {
+            match given_up {
+                Some(given_up) => given_up.await,
+                None => std::future::pending().await,
+            }
+        });
+        let mut moved = Moved::nothing();
+        Exchange {
+            client: &mut self.client,
+            server: &mut *lease,
+            buffers,
+            walker: &mut self.walker,
+            setup_replies: steps.replies,
+            pipelined: is_read && message.rest.is_none(),
+            asks_file: matches!(said, Said::Statement(it, _)
+                if may_be_asked_for(it, self.capabilities)),
+            watches: is_read && message.rest.is_none(),
+            answers: it.expect != Expect::Nothing,
+            begins: &mut self.begins,
+        }
+        .run_until(&mut outgoing, &mut moved, given_up)
+        .await;
+        message.rest = outgoing.rest;
+        self.in_flight = false;
+        if moved.setup_refused.is_none() {
+            let wanted = self.wanted(it, lease);
+            note_steps(lease, &wanted, steps);
+            if let Said::Command(Command::SetOption(option)) = said {
+                lease.multi_statements = *option == 0;
+            }
+            lease.own(self.session.id);
+            // A statement that was only prepared has left nothing behind.
+            lease.clean &= it.expect == Expect::Prepare;
+            let named = matches!(said, Said::Command(Command::InitDb(_)));
+            if named || !self.walker.summary().tracked.is_empty() {
+                self.session.note_on(said, self.walker.summary(), &mut lease.values);
+            }
+        }
+        moved
+    }
+
+    /// What has to be sent in front of the statement, and what it then needs. `Err`: it cannot be
+    /// sent here.
+    async fn set_up(
+        &mut self,
+        mut it: Forward,
+        lease: &mut Lease,
+        said: Said<'_>,
+        message: &mut Message<'_>,
+        buffers: &mut Buffers,
+    ) -> Result<(Forward, Steps), Moved> {
+        buffers.flight.clear();
+        if !self.session.owes(said).is_empty() {
+            // Boxed: rare, and no idle session is to have room for it.
+            it = Box::pin(self.pay(&it, lease, said)).await.map_err(|()| Moved::nothing())?;
+        }
+        let mut steps = match it.held {
+            true => put_held_steps(&mut buffers.flight, lease, it.needs),
+            false => self
+                .put_steps(&it, lease, &mut buffers.flight)
+                .await
+                .map_err(|()| Moved::nothing())?,
+        };
+        if self.call.is_some() {
+            let ready = Box::pin(self.ready(&it, lease, &mut steps, message, buffers)).await;
+            if let Some(moved) = ready {
+                return Err(moved);
+            }
+        }
+        Ok((it, steps))
+    }
+
+    pub(super) fn wanted(&self, it: &Forward, lease: &Lease) -> Wanted<'_> {
+        Wanted {
+            values: self.session.values(),
+            needs: it.needs,
+            insert_id: self.session.insert_id(),
+            is_owner: lease.owner() == self.session.id,
+        }
+    }
+
+    async fn put_steps(
+        &mut self,
+        it: &Forward,
+        lease: &mut Lease,
+        flight: &mut Vec<u8>,
+    ) -> Result<Steps, ()> {
+        let recipe = lease.pool().recipe(lease.is_reader);
+        let baseline = self.house.fleet.baseline();
+        let baseline = baseline.as_deref();
+        let mut steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline);
+        let has_id = !lease.is_reader && self.session.holds().has(Hold::InsertId);
+        if has_id && (steps.resets.is_some() || steps.fresh) {
+            // It is the session's own connection, and the reset would take the id.
+            let id = insert_id_of(lease).await.ok_or(())?;
+            self.session.keep_insert_id(id);
+            flight.clear();
+            steps = put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline);
+        }
+        if !steps.fresh {
+            return Ok(steps);
+        }
+        let found_rows = self.capabilities.has(Capabilities::FOUND_ROWS);
+        let renewing = lease.renew(&self.credentials, found_rows, self.lease_deadline());
+        let renewed = Box::pin(renewing).await;
+        renewed.map_err(|error| tracing::debug!(%error, "cannot log in anew"))?;
+        self.seat.move_to(lease.server(), lease.thread_id);
+        Ok(put_steps(flight, lease, &self.wanted(it, lease), &recipe, baseline))
+    }
+}
