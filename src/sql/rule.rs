@@ -119,7 +119,7 @@ fn statement(tokens: Lexemes<'_, '_>, mode: Mode, depth: Depth) -> Statement {
     match found.verb {
         Verb::Set => {
             let executable = effects.has(Effects::DANGER);
-            statement.settings = setting::read(tokens, found.at + 1, executable);
+            statement.settings = setting::read(tokens, found.at + 1, executable, mode.flavour);
             if statement.settings.is_empty() {
                 statement.effects |= Effects::CALLS_UNKNOWN;
             }

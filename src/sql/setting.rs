@@ -5,10 +5,15 @@
 
 use super::rule::Lexemes;
 use super::token::Kind;
-use super::{Scope, Setting};
+use super::{Flavour, Scope, Setting};
 
 /// Reads what follows the word SET. Empty if any of it is not understood.
-pub(crate) fn read(tokens: Lexemes<'_, '_>, at: usize, executable: bool) -> Vec<Setting> {
+pub(crate) fn read(
+    tokens: Lexemes<'_, '_>,
+    at: usize,
+    executable: bool,
+    flavour: Flavour,
+) -> Vec<Setting> {
     let scoped = usize::from(scope(tokens, at).is_some());
     if tokens.word(at + scoped, "TRANSACTION") {
         return transaction(tokens, at + scoped + 1, scope(tokens, at));
@@ -17,7 +22,7 @@ pub(crate) fn read(tokens: Lexemes<'_, '_>, at: usize, executable: bool) -> Vec<
     let mut at = at;
     loop {
         let end = end_of_item(tokens, at);
-        let Some(mut setting) = item(tokens, at, end) else { return Vec::new() };
+        let Some(mut setting) = item(tokens, at, end, flavour) else { return Vec::new() };
         setting.literal &= !executable;
         settings.push(setting);
         if end >= tokens.len() {
@@ -41,7 +46,7 @@ fn end_of_item(tokens: Lexemes<'_, '_>, from: usize) -> usize {
     tokens.len()
 }
 
-fn item(tokens: Lexemes<'_, '_>, at: usize, end: usize) -> Option<Setting> {
+fn item(tokens: Lexemes<'_, '_>, at: usize, end: usize, flavour: Flavour) -> Option<Setting> {
     if tokens.symbol(at, b'@') && !tokens.touches(at, b'@') {
         let name = tokens.name(at + 1).or_else(|| text_name(tokens, at + 1))?;
         let literal = is_literal(tokens, assigned(tokens, at + 2)?, end);
@@ -67,10 +72,15 @@ fn item(tokens: Lexemes<'_, '_>, at: usize, end: usize) -> Option<Setting> {
         name = format!("{name}.{}", tokens.name(after + 1)?.to_ascii_lowercase());
         after += 2;
     }
-    // `SET @@x` without a scope sets the session's value.
-    let scope = scope.unwrap_or(next_or_session(&name, system));
     let literal = is_literal(tokens, assigned(tokens, after)?, end);
-    Some(Setting { name: canonical(name), scope, literal })
+    // `SET @@x` without a scope sets the session's value.
+    let meant = scope.unwrap_or(next_or_session(&name, system));
+    let mut name = canonical(name);
+    if system && scope.is_none() && meant == Scope::Session && flavour == Flavour::MariaDb {
+        // MariaDB's trackers do not tell of it (seen on 10.11): it is no variable that is followed.
+        name.insert_str(0, "@@");
+    }
+    Some(Setting { name, scope: meant, literal })
 }
 
 /// `SET @@transaction_isolation = x` alone, unlike all other `@@`, is for the next transaction.

@@ -103,6 +103,18 @@ fn modes_decide_what_a_quote_is() {
 }
 
 #[test]
+fn what_mariadb_tells_nobody_of_has_another_name() {
+    let mariadb = Mode { flavour: Flavour::MariaDb, ..Mode::default() };
+    check("SET @@sql_mode = ''", "P Set sql_mode:Session");
+    check_in(mariadb, "SET @@sql_mode = ''", "P Set @@sql_mode:Session");
+    check_in(mariadb, "SET a = 1, @@b = 2", "P Set a:Session @@b:Session");
+    check_in(mariadb, "SET sql_mode = ''", "P Set sql_mode:Session");
+    check_in(mariadb, "SET @@SESSION.sql_mode = ''", "P Set sql_mode:Session");
+    check_in(mariadb, "SET @@GLOBAL.sql_mode = ''", "P Set sql_mode:Global");
+    check_in(mariadb, "SET @@tx_isolation = 'x'", "P Set transaction_isolation:NextTransaction");
+}
+
+#[test]
 fn odd_bytes_stay_on_the_primary() {
     let check = |text: &[u8], proof: Proof| {
         let statement = facts(text, Mode::default());
