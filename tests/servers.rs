@@ -24,11 +24,13 @@ mod servers {
     mod bad_input;
     mod bytes;
     mod commands;
+    mod crowd;
     mod doors;
     mod drivers;
     mod faults;
     mod freshness;
     mod kill;
+    mod leaks;
     mod local_file;
     mod logins;
     mod matrix;

@@ -116,8 +116,12 @@ impl Conversation {
             return Ok(None);
         }
         let mut session = Session::new(id, fresh_mode(&house));
-        begin_flags(&mut session, &house, guest.capabilities);
-        begin_charset(&mut session, &house, u16::from(guest.charset));
+        if guest.capabilities.has(Capabilities::MULTI_STATEMENTS) {
+            session.allow_multi_statements();
+        }
+        begin_spaces(&mut session, &house, guest.capabilities);
+        let charset = u16::from(guest.charset);
+        begin_charset(&mut session, &house, charset);
         let account = house.fleet.account_of(&guest.credentials);
         if let Some(name) = guest.database.take().filter(|name| !name.is_empty()) {
             let (user, stream) = (&guest.credentials, &mut guest.stream);
@@ -133,8 +137,19 @@ impl Conversation {
         let Guest { stream, credentials, capabilities, unread, .. } = guest;
         let mut conversation = Self::new(stream, capabilities, session, house, credentials, peer);
         conversation.unread = unread;
+        conversation.charset = charset;
         write_out(&mut conversation.client, &out).await?;
         Ok(Some(conversation))
+    }
+
+    /// COM_RESET_CONNECTION: nothing is left of the session but its database; MariaDB leaves the
+    /// character set of the login too.
+    pub(super) fn reset(&mut self) {
+        self.leave();
+        self.session.reset();
+        if self.session.mode().flavour == Flavour::MariaDb {
+            begin_charset(&mut self.session, &self.house, self.charset);
+        }
     }
 
     /// COM_CHANGE_USER: another login, and nothing left of the session.
@@ -170,9 +185,14 @@ impl Conversation {
             return Ok(Next::End);
         }
         let mut session = Session::new(self.session.id, fresh_mode(&self.house));
-        begin_flags(&mut session, &self.house, self.capabilities);
+        // It stays as COM_SET_OPTION has set it.
+        if self.session.allows_multi_statements() {
+            session.allow_multi_statements();
+        }
+        begin_spaces(&mut session, &self.house, self.capabilities);
         if let Some(charset) = request.charset {
             begin_charset(&mut session, &self.house, charset);
+            self.charset = charset;
         }
         self.session = session;
         if let Some(name) = request.database.filter(|name| !name.is_empty()) {
@@ -234,11 +254,8 @@ pub(super) fn fresh_mode(house: &House) -> Mode {
     }
 }
 
-/// What a client's flags make of a session.
-fn begin_flags(session: &mut Session, house: &House, client: Capabilities) {
-    if client.has(Capabilities::MULTI_STATEMENTS) {
-        session.allow_multi_statements();
-    }
+/// A client that says so may put blanks before parentheses.
+fn begin_spaces(session: &mut Session, house: &House, client: Capabilities) {
     let baseline = house.fleet.baseline();
     let sql_mode = baseline.as_ref().and_then(|baseline| baseline.value("sql_mode"));
     if let (true, Some(sql_mode)) = (client.has(Capabilities::IGNORE_SPACE), sql_mode) {

@@ -172,6 +172,10 @@ fn conversations() {
     check("INSERT INTO t VALUES (1) | SELECT LAST_INSERT_ID() | SELECT 1", "P P R");
     check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | SELECT FOUND_ROWS()", "R R");
     check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | DO 1 | SELECT FOUND_ROWS()", "R P P");
+    check(
+        "SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | BEGIN | COMMIT | SELECT FOUND_ROWS()",
+        "R P* P R",
+    );
     check("/* forebay: primary */ SELECT 1", "P");
     check("KILL 7 | SELECT 1", "Kill R");
     check("KILL 7; KILL 8 | SELECT 1; KILL 8", "! !");
@@ -356,7 +360,7 @@ fn what_a_replica_refuses_runs_on_the_primary() {
     check(1290, Role::Reader, "Primary misrouted");
     check(1146, Role::Reader, "Primary misrouted");
     check(1049, Role::Reader, "Primary misrouted");
-    check(3024, Role::Reader, "Release");
+    check(3024, Role::Reader, "Hold");
     check(1053, Role::Reader, "Reader replica_lost");
     check(1146, Role::Primary, "Hold");
     check(4031, Role::Primary, "Primary read");

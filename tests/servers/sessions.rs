@@ -177,6 +177,8 @@ fn a_transaction_is_rolled_back_when_its_client_leaves(flavour: Flavour) {
     let mut first = proxy.client(&tenant);
     first.run("BEGIN");
     first.run("INSERT INTO note (text) VALUES ('never')");
+    let held = ["reason=\"transaction\""];
+    until("it is seen to hold", || proxy.metric("forebay_holds", &held) == 1.0);
     drop(first);
     until("rolled back", || proxy.metric("forebay_holds", &[]) == 0.0);
     let mut second = proxy.client(&tenant);
@@ -237,6 +239,29 @@ fn what_triggers_leave(flavour: Flavour) {
     assert_eq!(second.cell("SELECT IS_USED_LOCK('by_trigger')"), "NULL");
 }
 
+/// Global settings of the primary as they were; the next test finds them so.
+struct Globals(Client, Vec<String>);
+
+impl Globals {
+    fn keep(mut root: Client, names: &[&str]) -> Self {
+        let mut kept = Vec::new();
+        for name in names {
+            let quote = if *name == "sql_mode" { "'" } else { "" };
+            let value = root.cell(&format!("SELECT @@GLOBAL.{name}"));
+            kept.push(format!("SET GLOBAL {name} = {quote}{value}{quote}"));
+        }
+        Self(root, kept)
+    }
+}
+
+impl Drop for Globals {
+    fn drop(&mut self) {
+        for text in &self.1 {
+            self.0.run(text);
+        }
+    }
+}
+
 /// `SET GLOBAL` reaches no open connection: neither those of the pool, nor any of a replica.
 fn new_sessions_begin_as_the_primary_says_now(flavour: Flavour) {
     let stack = Stack::alone(flavour);
@@ -245,6 +270,7 @@ fn new_sessions_begin_as_the_primary_says_now(flavour: Flavour) {
     root.run(&format!("INSERT INTO {}.note (text) VALUES (REPEAT('x', 90))", tenant.name));
     root.run(&format!("GRANT SUPER ON *.* TO '{}'@'%'", tenant.name));
     stack.sync();
+    let _kept = Globals::keep(root, &["group_concat_max_len", "sql_mode"]);
     let proxy = Proxy::start(&stack);
     let mut first = proxy.client(&tenant);
     proxy.wait_for_readers(2);
