@@ -27,6 +27,8 @@ fn single(stack: &Stack) -> Proxy {
 const TRACES: &[(&str, &str)] = &[
     ("SET SESSION sql_mode = 'ANSI_QUOTES'", "SELECT @@SESSION.sql_mode LIKE '%ANSI_QUOTES%'"),
     ("SET time_zone = '+07:00'", "SELECT @@SESSION.time_zone = '+07:00'"),
+    ("SET @@time_zone = '+08:00'", "SELECT @@SESSION.time_zone = '+08:00'"),
+    ("SET @@sql_mode = 'ANSI'", "SELECT @@SESSION.sql_mode LIKE '%ANSI%'"),
     ("SET @secret = 'known'", "SELECT IFNULL(@secret, 0)"),
     ("SELECT GET_LOCK('leak', 0)", "SELECT IS_USED_LOCK('leak') IS NOT NULL"),
     ("SET NAMES latin1", "SELECT @@character_set_client = 'latin1'"),
