@@ -238,14 +238,13 @@ fn every_reply_is_the_servers(flavour: Flavour) {
             for time in ["first", "second"] {
                 with_tables(&stack, &tenant);
                 let through = converse(&proxy.address, &login, &script);
-                for ((said, expected), got) in script.iter().zip(&direct).zip(&through) {
-                    if got != expected {
+                let replies = script.iter().zip(direct.iter().zip(&through));
+                wrong.extend(replies.filter(|(_, (expected, got))| expected != got).map(
+                    |(said, (expected, got))| {
                         let said = said.escape_ascii();
-                        wrong.push(format!(
-                            "{name}, the {time} time: {said}\n got {got:?}\nwant {expected:?}"
-                        ));
-                    }
-                }
+                        format!("{name}, the {time} time: {said}\n got {got:?}\nwant {expected:?}")
+                    },
+                ));
             }
         }
     }
