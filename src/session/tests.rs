@@ -149,6 +149,13 @@ fn conversations() {
     check("START TRANSACTION | INSERT INTO t VALUES (1) | ROLLBACK | SELECT a FROM t", "P* P* P R");
     check("INSERT INTO t VALUES (1) | SELECT a FROM t", "P r");
     check("INSERT INTO t VALUES (1) | SELECT a FROM other.t", "P R");
+    check("INSERT INTO t VALUES (1) | SELECT table_name FROM information_schema.tables", "P r");
+    check("INSERT INTO t VALUES (1) | SELECT 1 FROM other.t, information_schema.columns", "P r");
+    check("INSERT INTO t VALUES (1) | SHOW TABLES", "P r");
+    check("INSERT INTO t VALUES (1) | SHOW TABLES FROM wp LIKE 't%'", "P r");
+    check("INSERT INTO t VALUES (1) | SHOW COLUMNS FROM t", "P r");
+    check("INSERT INTO t VALUES (1) | SHOW CREATE TABLE t", "P r");
+    check("INSERT INTO t VALUES (1) | DESCRIBE t", "P r");
     check("INSERT INTO t VALUES (1) | SELECT 1", "P R");
     check("INSERT INTO t VALUES (1) | SELECT TABLE_NAME FROM information_schema.TABLES", "P r");
     check("INSERT INTO t VALUES (1) | SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES", "P r");

@@ -238,9 +238,9 @@ fn every_reply_is_the_servers(flavour: Flavour) {
             for time in ["first", "second"] {
                 with_tables(&stack, &tenant);
                 let through = converse(&proxy.address, &login, &script);
-                let all = script.iter().zip(&direct).zip(&through);
-                wrong.extend(all.filter(|((_, expected), got)| got != expected).map(
-                    |((said, expected), got)| {
+                let replies = script.iter().zip(direct.iter().zip(&through));
+                wrong.extend(replies.filter(|(_, (expected, got))| expected != got).map(
+                    |(said, (expected, got))| {
                         let said = said.escape_ascii();
                         format!("{name}, the {time} time: {said}\n got {got:?}\nwant {expected:?}")
                     },
