@@ -10,7 +10,7 @@ SUITE   ?=
 SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run tests/conformance/run tests/conformance/clean \
 	benches/load/run .ci/run
 
-.PHONY: help demo test conformance build install lint shellcheck deny fuzz bench stranger
+.PHONY: help demo test conformance build install lint shellcheck deny fuzz bench leaks stranger
 
 help:
 	@echo 'make demo [ONCE=1] [DB=mysql97]  a WordPress site through Forebay; Ctrl-C ends it'
@@ -19,6 +19,7 @@ help:
 	@echo 'make build                       $(FOREBAY)'
 	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
+	@echo 'make leaks                       random scripts on shared connections, compared with private ones'
 	@echo 'make stranger                    the demo on a bare Debian 12 in a folder (root)'
 
 demo:
@@ -60,6 +61,11 @@ fuzz:
 		env -u CFLAGS -u CXXFLAGS RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" \
 			fuzz/target/found/$$target fuzz/corpus/$$target -- -max_total_time=30 -rss_limit_mb=2048; \
 	done
+
+# The scripts of `make test`, but many more of them.
+leaks:
+	@$(STACK) install build servers mysql97
+	LEAK_SCRIPTS=$(or $(LEAK_SCRIPTS),1000) cargo test --release --locked --features servers --test servers leaks:: -- --nocapture --test-threads=2
 
 bench: build
 	cargo bench

@@ -39,6 +39,8 @@ pub const SLAB_KEPT_BYTES_MAX: usize = 64 * 1024;
 /// A result is read this far before its first byte goes to the client, so that a lost server
 /// can be replaced unseen, and so that a slow client frees the server.
 pub const READ_AHEAD_BYTES_MAX: usize = 256 * 1024;
+/// A client that takes nothing of what is beyond that for so long is cut: it keeps a server busy.
+pub const CLIENT_WRITE_MS_MAX: u64 = 60_000;
 
 /// Tables that one statement may name before it counts as unknown.
 pub const TABLES_MAX: usize = 64;

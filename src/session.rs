@@ -9,6 +9,7 @@ pub mod account;
 pub mod answer;
 pub mod execute;
 pub mod hold;
+pub mod implicit;
 pub mod local;
 pub mod name;
 pub mod observe;
@@ -23,6 +24,7 @@ use crate::cluster::{Role, ServerId};
 use crate::sql::{Flavour, Mode, Scope, Statement};
 use crate::wire::ok::Status;
 use hold::{Hold, Holds};
+use implicit::Implicit;
 use local::Unplayed;
 use observe::Dirty;
 use prepared::Prepared;
@@ -46,6 +48,8 @@ pub struct Session {
     holds: Holds,
     /// The connection to a reader that must be kept for the next statement.
     reader_kept: bool,
+    /// What the last statements left behind.
+    implicit: Implicit,
     /// Where the last statement ran: diagnostics are asked there.
     last: Option<Role>,
     /// The replica that served the last read; reads do not go backwards inside a request.
@@ -83,6 +87,7 @@ impl Session {
             status: Status::AUTOCOMMIT,
             holds: Holds::NONE,
             reader_kept: false,
+            implicit: Implicit::default(),
             last: None,
             sticky: None,
             cut: false,
@@ -169,7 +174,14 @@ impl Session {
     pub fn give_up_softly(&mut self) {
         debug_assert!(!self.holds.is_hard());
         self.holds = Holds::NONE;
+        self.implicit.forget(Role::Primary);
         self.last = None;
+    }
+
+    /// The client may send several statements at once.
+    #[must_use]
+    pub const fn allows_multi_statements(&self) -> bool {
+        self.multi_statements
     }
 
     /// The client said at its login that it may send several statements at once.

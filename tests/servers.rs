@@ -22,12 +22,15 @@ mod servers {
     pub(crate) mod statement;
 
     mod bad_input;
+    mod bytes;
     mod commands;
+    mod crowd;
     mod doors;
     mod drivers;
     mod faults;
     mod freshness;
     mod kill;
+    mod leaks;
     mod local_file;
     mod logins;
     mod matrix;
@@ -39,6 +42,7 @@ mod servers {
     mod routing;
     mod sessions;
     mod shapes;
+    mod smuggling;
     mod trust;
     mod views;
 }

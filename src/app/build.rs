@@ -51,6 +51,7 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         connections_max: rules.pool.max_connections_per_server,
         idle_max: rules.pool.idle_max,
         window: rules.freshness_window,
+        wait_max: rules.pool.wait_max,
         monitor: ArcSwapOption::from(rules.monitor.as_ref().map(credentials).transpose()?),
         local_answers: rules.local_answers.then_some(rules.auth.ttl),
     };

@@ -48,6 +48,8 @@ pub struct FleetPolicy {
     pub idle_max: Duration,
     /// Without GTIDs: how long after a write reads of its schema go to the primary.
     pub window: Duration,
+    /// How long a login may wait for the connection that proves it.
+    pub wait_max: Duration,
     /// Who asks after the servers; none: the account that logged in last.
     pub monitor: ArcSwapOption<Credentials>,
     /// How long an answer may be given again without asking a server; none: never.
@@ -101,6 +103,8 @@ pub struct Request<'a> {
     pub last: Option<Place>,
     /// When to give up.
     pub deadline: Instant,
+    /// The statement may wait long for others.
+    pub blocks: bool,
 }
 
 impl Fleet {
@@ -193,6 +197,7 @@ impl Fleet {
             state: request.state,
             last: request.last,
             deadline: request.deadline,
+            blocks: request.blocks,
         };
         let leased = pool.lease(&ask, &server.live).await;
         if let Err(LeaseError::Open(error)) = &leased {
@@ -467,7 +472,8 @@ impl Fleet {
             session: u64::MAX,
             state: 0,
             last: None,
-            deadline: Instant::now() + self.ways.connect_timeout,
+            deadline: Instant::now() + self.policy.wait_max,
+            blocks: false,
         };
         self.lease(&request).await.map_err(|error| match error {
             LeaseError::Open(error) => told(error),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::backend::connection::Connection;
@@ -56,6 +56,8 @@ pub struct Ask<'a> {
     pub last: Option<Place>,
     /// When to give up.
     pub deadline: Instant,
+    /// The statement may wait long for others.
+    pub blocks: bool,
 }
 
 /// The connections to one server.
@@ -65,6 +67,9 @@ pub struct Pool {
     dialer: Dialer,
     counters: Option<ServerCounters>,
     inner: Mutex<Inner>,
+    /// Connections that statements which wait for others may have at once: the rest is a reserve
+    /// for those that do not.
+    patient: Arc<Semaphore>,
     /// Sessions that wait; read without the lock.
     waiting: AtomicUsize,
     /// Told when somebody begins to wait.
@@ -96,6 +101,7 @@ impl Pool {
             server,
             dialer,
             counters,
+            patient: Arc::new(Semaphore::new(patient_max(connections_max))),
             inner: Mutex::new(Inner {
                 ledger: Ledger::new(connections_max, limits::POOL_WAITERS_MAX),
                 idle: HashMap::new(),
@@ -140,6 +146,21 @@ impl Pool {
 
     /// A connection for the asker.
     pub async fn lease(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        live: &Arc<Live>,
+    ) -> Result<Lease, LeaseError> {
+        if !ask.blocks {
+            return self.lease_now(ask, live).await;
+        }
+        let permit = timeout_at(ask.deadline, Arc::clone(&self.patient).acquire_owned()).await;
+        let permit = permit.map_err(|_| LeaseError::Busy)?.map_err(|_| LeaseError::Busy)?;
+        let mut lease = self.lease_now(ask, live).await?;
+        lease._permit = Some(permit);
+        Ok(lease)
+    }
+
+    async fn lease_now(
         self: &Arc<Self>,
         ask: &Ask<'_>,
         live: &Arc<Live>,
@@ -213,6 +234,7 @@ impl Pool {
             is_new: false,
             live: Arc::clone(live),
             _outstanding: live.begin(),
+            _permit: None,
         })
     }
 
@@ -240,6 +262,7 @@ impl Pool {
             is_new: true,
             live: Arc::clone(live),
             _outstanding: live.begin(),
+            _permit: None,
         })
     }
 
@@ -335,6 +358,13 @@ impl Inner {
     }
 }
 
+/// Of so many connections a fifth, and at least one, is kept for statements that do not wait for
+/// others; a pool of one has no reserve.
+fn patient_max(connections_max: u32) -> usize {
+    let reserve = (connections_max / 5).max(1);
+    usize::try_from(connections_max.saturating_sub(reserve).max(1)).unwrap_or(1)
+}
+
 fn key_of(ask: &Ask<'_>) -> Key {
     Key { account: (ask.account << 1) | u64::from(ask.is_reader), found_rows: ask.found_rows }
 }
@@ -391,6 +421,8 @@ pub struct Lease {
     is_new: bool,
     live: Arc<Live>,
     _outstanding: Outstanding,
+    /// Of a statement that may wait for others.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {

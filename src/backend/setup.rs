@@ -172,15 +172,27 @@ pub fn put_steps(
         put_multi_statements(flight, &mut steps, wanted.needs.multi_statements);
     }
     if let (true, Some(id)) = (wanted.needs.insert_id, wanted.insert_id) {
-        put_query(flight, format!("SET last_insert_id={id}").as_bytes());
-        steps.replies += 1;
+        put_insert_id(flight, &mut steps, id);
     }
     steps
 }
 
+fn put_insert_id(flight: &mut Vec<u8>, steps: &mut Steps, id: u64) {
+    put_query(flight, format!("SET last_insert_id={id}").as_bytes());
+    steps.replies += 1;
+}
+
 /// Appends what a statement needs on a connection that its session holds, in the session's state.
-pub fn put_held_steps(flight: &mut Vec<u8>, connection: &Connection, needs: Needs) -> Steps {
+pub fn put_held_steps(
+    flight: &mut Vec<u8>,
+    connection: &Connection,
+    needs: Needs,
+    insert_id: Option<u64>,
+) -> Steps {
     let mut steps = Steps::default();
+    if let (true, Some(id)) = (needs.insert_id, insert_id) {
+        put_insert_id(flight, &mut steps, id);
+    }
     if needs.multi_statements && !connection.multi_statements {
         put_multi_statements(flight, &mut steps, true);
     }

@@ -98,7 +98,7 @@ impl Conversation {
                 self.count_route(it, choice);
                 return Ok(Ok((kept, role)));
             }
-            match self.lease_of(choice, deadline).await {
+            match self.lease_of(choice, deadline, it.needs.blocks).await {
                 // It waited for a connection, and the server came back meanwhile with less.
                 Ok(lease) if role == Role::Reader && !lease.has_applied(it.want.floor) => {
                     lease.give_back(0);
@@ -145,7 +145,12 @@ impl Conversation {
                 self.house.routed(Some(Role::Reader), it.why);
                 return Some((kept, Role::Reader));
             }
-            kept.give_back(self.session.id);
+            if self.session.keeps_reader() && it.want.role == Role::Primary {
+                self.leases.reader = Some(kept);
+            } else {
+                self.session.give_up_reader();
+                kept.give_back(self.session.id);
+            }
         }
         if it.want.role == Role::Primary
             && let Some(mut kept) = self.leases.primary.take()
@@ -177,7 +182,12 @@ impl Conversation {
         self.house.routed(Some(role), it.why);
     }
 
-    async fn lease_of(&self, choice: Choice, deadline: Instant) -> Result<Lease, LeaseError> {
+    async fn lease_of(
+        &self,
+        choice: Choice,
+        deadline: Instant,
+        blocks: bool,
+    ) -> Result<Lease, LeaseError> {
         let role = role_of(choice);
         let request = Request {
             server: choice.server,
@@ -189,6 +199,7 @@ impl Conversation {
             state: self.session.fingerprint(),
             last: self.leases.last(role, choice.server),
             deadline,
+            blocks,
         };
         tokio::select! {
             biased;

@@ -20,6 +20,7 @@ use crate::wire::err::Err as ErrPacket;
 use crate::wire::frame::{Header, read_packet};
 use crate::wire::reply::{Scan, Walker};
 
+const CLIENT_WRITE_MAX: Duration = Duration::from_millis(limits::CLIENT_WRITE_MS_MAX);
 /// A read whose client has left may go on so long between two bytes.
 const LAST_MOMENT: Duration = Duration::from_millis(50);
 
@@ -299,7 +300,12 @@ impl Exchange<'_> {
         let out = &mut self.buffers.out;
         let whole = out.len().saturating_sub(self.walker.open_bytes());
         let len = if whole > 0 { whole } else { out.len() };
-        self.client.write_all(out.get(..len).unwrap_or_default()).await?;
+        let mut left = out.get(..len).unwrap_or_default();
+        while !left.is_empty() {
+            let writing = self.client.write(left);
+            let wrote = timeout(CLIENT_WRITE_MAX, writing).await??;
+            left = left.get(wrote..).filter(|_| wrote > 0).ok_or(io::ErrorKind::WriteZero)?;
+        }
         out.drain(..len);
         Ok(())
     }

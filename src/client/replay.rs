@@ -9,9 +9,11 @@ use crate::backend::pool::Lease;
 use crate::backend::query::{Answers, QueryError, put_command};
 use crate::backend::replays::Asked;
 use crate::backend::setup::{Wanted, note_steps, put_steps};
+use crate::client::lease::insert_id_of;
 use crate::client::relay::{Message, write_out};
 use crate::client::serve::Conversation;
 use crate::cluster::Role;
+use crate::session::hold::Hold;
 use crate::session::local::Recording;
 use crate::session::observe::{Replied, Said};
 use crate::session::plan::{Forward, Needs, Reason};
@@ -97,8 +99,18 @@ impl Conversation {
         let recipe = lease.pool().recipe(lease.is_reader);
         let baseline = self.house.fleet.baseline();
         // A held connection is in the session's state, and a reset would take what it is held for.
-        let steps = (!it.held)
-            .then(|| put_steps(&mut flight, lease, &wanted, &recipe, baseline.as_deref()));
+        let put = |flight: &mut Vec<u8>, insert_id: Option<u64>, lease: &Lease| {
+            let wanted = Wanted { insert_id, ..wanted };
+            put_steps(flight, lease, &wanted, &recipe, baseline.as_deref())
+        };
+        let mut steps = (!it.held).then(|| put(&mut flight, wanted.insert_id, lease));
+        let has_id = !lease.is_reader && self.session.holds().has(Hold::InsertId);
+        if has_id && steps.is_some_and(|steps| steps.resets.is_some()) {
+            // It is the session's own connection, and the reset would take the id.
+            let id = insert_id_of(lease).await.ok_or(())?;
+            flight.clear();
+            steps = Some(put(&mut flight, Some(id), lease));
+        }
         for recording in &owed {
             let (command, text) = recording.command();
             put_command(&mut flight, command, text);

@@ -6,6 +6,7 @@
 use std::pin::pin;
 
 use crate::backend::pool::Lease;
+use crate::backend::query::put_query;
 use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
 use crate::client::lease::insert_id_of;
 use crate::client::local_file::may_be_asked_for;
@@ -15,9 +16,10 @@ use crate::client::statement::Call;
 use crate::session::hold::Hold;
 use crate::session::observe::Said;
 use crate::session::plan::{Forward, Kind};
+use crate::sql::Effects;
 use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
-use crate::wire::reply::{Expect, Shape};
+use crate::wire::reply::{End, Expect, Shape};
 
 impl Conversation {
     /// Brings the lease to the session's state and moves the bytes.
@@ -47,7 +49,8 @@ impl Conversation {
         if let Some(id) = call.and_then(Call::prepares) {
             self.walker.present_statement_as(id);
         }
-        let bytes = call.map_or(message.bytes, Call::bytes);
+        let restated = self.restated(it, lease, said);
+        let bytes = restated.as_deref().unwrap_or(call.map_or(message.bytes, Call::bytes));
         let mut outgoing = Message { bytes, rest: message.rest };
         // A replica that hangs is given up by its probes, and the read is run elsewhere. What the
         // primary was told to do it may still do: there only the connection tells that it is lost.
@@ -79,18 +82,40 @@ impl Conversation {
         if moved.setup_refused.is_none() {
             let wanted = self.wanted(it, lease);
             note_steps(lease, &wanted, steps);
-            if let Said::Command(Command::SetOption(option)) = said {
-                lease.multi_statements = *option == 0;
+            let failed = matches!(self.walker.summary().end, Some(End::Err { .. }));
+            match said {
+                Said::Command(Command::SetOption(0)) => lease.multi_statements = true,
+                Said::Command(Command::SetOption(1)) if !failed => lease.multi_statements = false,
+                _ => {}
             }
             lease.own(self.session.id);
-            // A statement that was only prepared has left nothing behind.
-            lease.clean &= it.expect == Expect::Prepare;
+            // A statement that was only prepared has left nothing behind, but a variable that it names.
+            let is_prepared =
+                matches!(said, Said::Prepare(it) if !it.effects.has(Effects::USER_VARIABLE));
+            lease.clean &= is_prepared;
             let named = matches!(said, Said::Command(Command::InitDb(_)));
             if named || !self.walker.summary().tracked.is_empty() {
                 self.session.note_on(said, self.walker.summary(), &mut lease.values);
             }
         }
         moved
+    }
+
+    /// The packet that asks what the statement before it left, for a connection that does not know.
+    fn restated(&self, it: &Forward, lease: &Lease, said: Said<'_>) -> Option<Vec<u8>> {
+        let Said::Statement(statement, text) = said else { return None };
+        let elsewhere = match it.held {
+            // What it is held for may have begun after that.
+            true => statement.effects.has(Effects::FOUND_ROWS),
+            false => it.needs.own && lease.owner() != self.session.id,
+        };
+        if !elsewhere || self.call.is_some() {
+            return None;
+        }
+        let text = self.session.restated(text)?;
+        let mut packet = Vec::new();
+        put_query(&mut packet, &text);
+        Some(packet)
     }
 
     /// What has to be sent in front of the statement, and what it then needs. `Err`: it cannot be
@@ -108,8 +133,15 @@ impl Conversation {
             // Boxed: rare, and no idle session is to have room for it.
             it = Box::pin(self.pay(&it, lease, said)).await.map_err(|()| Moved::nothing())?;
         }
+        if it.held && self.session.values().database.is_none() && lease.values.database.is_some() {
+            // Another session's: nothing but a new connection would take that away.
+            return Err(Moved::nothing());
+        }
         let mut steps = match it.held {
-            true => put_held_steps(&mut buffers.flight, lease, it.needs),
+            true => {
+                let id = self.session.insert_id();
+                put_held_steps(&mut buffers.flight, lease, it.needs, id)
+            }
             false => self
                 .put_steps(&it, lease, &mut buffers.flight)
                 .await

@@ -60,6 +60,8 @@ pub struct Conversation {
     epoch: u64,
     /// Bytes that came behind the last command.
     pub(super) unread: Vec<u8>,
+    /// The number of the collation that it logged in with.
+    pub(super) charset: u16,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) leases: Leases,
     pub(super) peer: Arc<Peer>,
@@ -112,6 +114,7 @@ impl Conversation {
             house,
             credentials,
             unread: Vec::new(),
+            charset: 0,
             leases: Leases::default(),
             novelty: Novelty::default(),
             peer,
@@ -140,6 +143,7 @@ impl Conversation {
             seat.begin();
             self.draft = None;
             let next = self.answer_one(&mut Message { bytes, rest }).await;
+            seat.note_holds(self.session.holds());
             if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
                 self.unread.extend_from_slice(tail);
             }
@@ -253,8 +257,7 @@ impl Conversation {
                 self.refuse(refusal).await?;
             }
             Plan::Reset => {
-                self.leave();
-                self.session.reset();
+                self.reset();
                 self.answer(Local::Ok).await?;
             }
             Plan::Kill => return Box::pin(self.kill(said, message)).await,

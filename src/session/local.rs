@@ -179,6 +179,7 @@ impl Session {
     /// The client gets this recording's bytes: the session is what it was after them.
     pub fn replay(&mut self, recording: &Arc<Recording>) {
         self.status = recording.status;
+        self.implicit.note_nothing();
         self.warnings = Some(recording.warnings);
         if recording.after_fingerprint != self.fingerprint || recording.after != self.values {
             self.values.clone_from(&recording.after);

@@ -352,26 +352,31 @@ impl Session {
         match said {
             Said::Statement(statement, _) => {
                 self.last = Some(Role::Primary);
-                self.reader_kept = false;
+                self.implicit.note(statement, summary, Role::Primary, self.mode.flavour);
                 holds_after(statement, summary, failed, &mut holds);
             }
             Said::Prepare(statement) => {
                 self.last = Some(Role::Primary);
-                self.reader_kept = false;
-                if !statement.effects.has(Effects::DIAGNOSTICS) {
-                    holds.set(Hold::Diagnostics, summary.warnings > 0 || failed);
-                }
+                self.implicit.note_prepared(statement, summary, Role::Primary);
             }
-            Said::Command(Command::SetOption(1)) if !failed => holds.end(Hold::MultiStatements),
+            Said::Command(Command::SetOption(option)) if !failed => {
+                self.multi_statements = *option == 0;
+                holds.set(Hold::MultiStatements, *option == 0);
+            }
+            Said::Command(Command::InitDb(_)) => self.implicit.note_nothing(),
             Said::Command(_) => {}
         }
         holds.set(Hold::Prepared, self.prepared.has_pins());
+        holds.set(Hold::Diagnostics, self.implicit.needs(Role::Primary));
+        self.reader_kept = self.implicit.needs(Role::Reader);
         self.holds = holds;
         if summary.insert_id != 0 {
             self.insert_id_lost = false;
         }
-        if it.needs.insert_id && holds.has(Hold::InsertId) {
+        if it.needs.insert_id && self.insert_id.is_some() && !holds.is_empty() {
             // It is on the connection that is kept, or there is a newer one.
+            holds.add(Hold::InsertId);
+            self.holds = holds;
             self.insert_id = None;
         }
         if holds.is_empty() { Verdict::Release } else { Verdict::Hold }
@@ -396,12 +401,13 @@ impl Session {
             return Verdict::Discard;
         }
         let (Said::Statement(it, _) | Said::Prepare(it)) = said else { return Verdict::Release };
-        let asks = it.effects.has(Effects::DIAGNOSTICS);
-        if it.effects.has(Effects::CALC_FOUND_ROWS) || summary.warnings > 0 || asks {
-            self.reader_kept = true;
-            return Verdict::Hold;
+        match said {
+            Said::Prepare(_) => self.implicit.note_prepared(it, summary, Role::Reader),
+            _ => self.implicit.note(it, summary, Role::Reader, self.mode.flavour),
         }
-        Verdict::Release
+        self.holds.set(Hold::Diagnostics, self.implicit.needs(Role::Primary));
+        self.reader_kept = self.implicit.needs(Role::Reader);
+        if self.reader_kept { Verdict::Hold } else { Verdict::Release }
     }
 
     /// The write that replicas have yet to see.
@@ -479,6 +485,7 @@ impl Session {
     }
 
     fn connection_gone(&mut self, role: Role) {
+        self.implicit.forget(role);
         match role {
             Role::Primary => {
                 self.insert_id_lost |= self.holds.has(Hold::InsertId);
@@ -548,19 +555,17 @@ fn holds_after(it: &Statement, summary: &Summary, failed: bool, holds: &mut Hold
         Verb::Begin if failed => holds.end(Hold::Transaction),
         _ => {}
     }
-    let changed = summary.tracked.iter().any(|it| matches!(it, Tracked::StateChanged));
+    // What cannot be read of a change is a change.
+    let tells = |it: &Tracked| matches!(it, Tracked::StateChanged | Tracked::Unknown(0..=2));
+    let changed = summary.tracked.iter().any(tells);
     if changed && !explains_change(it) {
         holds.add(Hold::UnexplainedState);
     }
     let writes =
         matches!(it.verb, Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete | Verb::Load);
-    if writes || summary.insert_id != 0 {
+    // LAST_INSERT_ID(5) is a question that changes what it asks for.
+    if writes || summary.insert_id != 0 || it.effects.has(Effects::INSERT_ID) {
         holds.add(Hold::InsertId);
-    }
-    let asks = it.effects.has(Effects::DIAGNOSTICS);
-    let live = summary.warnings > 0 || it.effects.has(Effects::CALC_FOUND_ROWS) || failed;
-    if live || !asks {
-        holds.set(Hold::Diagnostics, live);
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Needs {
     pub insert_id: bool,
     /// It is several statements, and the client said that it would send such.
     pub multi_statements: bool,
+    /// It may wait long for others: it leaves a reserve of connections to those that do not.
+    pub blocks: bool,
 }
 
 /// What a statement can do to data.
@@ -255,7 +257,10 @@ impl Session {
             Command::Refresh | Command::ProcessInfo | Command::Other(_) => {
                 Plan::Refuse(Refusal::UnknownCommand)
             }
-            Command::Ping => Plan::Answer(Local::Ok),
+            Command::Ping => {
+                self.implicit.note_nothing();
+                Plan::Answer(Local::Ok)
+            }
             Command::Prepare(_)
             | Command::Execute { .. }
             | Command::LongData { .. }
@@ -315,6 +320,7 @@ impl Session {
         };
         let held = self.holds.is_hard() && role == Role::Primary;
         let diagnostics = it.effects.has(Effects::DIAGNOSTICS);
+        let begins = holds_of(it);
         Forward {
             want: match role {
                 Role::Primary => Want::primary(),
@@ -322,7 +328,9 @@ impl Session {
             },
             held,
             needs: Needs {
-                any_database: self.values.database.is_none() && needs_no_database(it),
+                any_database: self.values.database.is_none()
+                    && begins.is_empty()
+                    && needs_no_database(it),
                 clean: !held
                     && (it.effects.has(Effects::USER_VARIABLE)
                         || (diagnostics && self.last.is_none())),
@@ -330,6 +338,7 @@ impl Session {
                 // A write may leave the id as it was, or make a new one: it has to be there first.
                 insert_id: diagnostics || kind != Kind::Read,
                 multi_statements: self.multi_statements && may_be_several(it),
+                blocks: it.effects.has(Effects::MAY_BLOCK),
             },
             expect: Expect::Query,
             retry: match (held || it.is_long, kind) {
@@ -338,7 +347,7 @@ impl Session {
                 (false, _) => Retry::IfUnsent,
             },
             kind,
-            begins: holds_of(it),
+            begins,
             // A name that may be a view by now may have left a lock behind.
             soils: it.is_long || it.unfit == Some(Unfit::Unlisted),
             why,
@@ -357,7 +366,7 @@ impl Session {
             return (Role::Primary, Reason::Held);
         }
         if it.effects.has(Effects::DIAGNOSTICS) {
-            let reader = self.last == Some(Role::Reader)
+            let reader = self.implicit.place(it.effects).or(self.last) == Some(Role::Reader)
                 && !it.effects.has_any(Effects::INSERT_ID | Effects::WRITES)
                 && !it.effects.has(Effects::DATABASE_MATTERS);
             return (if reader { Role::Reader } else { Role::Primary }, Reason::Diagnostics);
@@ -438,10 +447,11 @@ impl Session {
             want: Want::primary(),
             held,
             needs: Needs {
-                any_database: matches!(
-                    command,
-                    Command::InitDb(_) | Command::Statistics | Command::ProcessInfo
-                ),
+                any_database: !held
+                    && matches!(
+                        command,
+                        Command::InitDb(_) | Command::Statistics | Command::ProcessInfo
+                    ),
                 ..Needs::default()
             },
             expect,
@@ -462,9 +472,11 @@ fn reason_of(unfit: Unfit) -> Reason {
     }
 }
 
-/// Nothing in it depends on the current database.
+/// Nothing in it depends on the current database, nor will its connection be kept: what is said
+/// over it next may.
 fn needs_no_database(it: &Statement) -> bool {
-    let plain_set = is_known_setting(it);
+    let plain_set =
+        is_known_setting(it) && it.settings.iter().all(|setting| setting.name != "autocommit");
     let no_tables = it.verb == Verb::Select
         && !it.effects.has_any(Effects::CALLS_UNKNOWN | Effects::DATABASE_MATTERS);
     it.statements == 1 && (plain_set || no_tables || it.verb == Verb::Use)

@@ -114,6 +114,11 @@ impl Stage {
                 summary.tracked = vec![Tracked::Gtids(gtid_text(self.writes))];
             }
         }
+        if upper.contains("TRIGGERED") {
+            summary.tracked.push(Tracked::StateChanged);
+        } else if upper.contains("GARBLED") {
+            summary.tracked.push(Tracked::Unknown(2));
+        }
         let mut status = if self.autocommit { Status::AUTOCOMMIT } else { Status(0) };
         if self.in_transaction {
             status = status.with(Status::IN_TRANS);
@@ -173,11 +178,17 @@ fn conversations() {
     check("INSERT INTO t VALUES (1) | SELECT LAST_INSERT_ID() | SELECT 1", "P P R");
     check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | SELECT FOUND_ROWS()", "R R");
     check("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | DO 1 | SELECT FOUND_ROWS()", "R P P");
+    check(
+        "SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1 | BEGIN | COMMIT | SELECT FOUND_ROWS()",
+        "R P* P R",
+    );
     check("/* forebay: primary */ SELECT 1", "P");
     check("KILL 7 | SELECT 1", "Kill R");
     check("KILL 7; KILL 8 | SELECT 1; KILL 8", "! !");
     check("SELECT 1; SELECT 2 | SELECT 3", "P* P*");
     check("XA START 'a' | SELECT 1", "P* P*");
+    check("INSERT INTO triggered VALUES (1) | SELECT 1", "P* P*");
+    check("INSERT INTO garbled VALUES (1) | SELECT 1", "P* P*");
 }
 
 #[test]
@@ -377,7 +388,7 @@ fn what_a_replica_refuses_runs_on_the_primary() {
     check(1290, Role::Reader, "Primary misrouted");
     check(1146, Role::Reader, "Primary misrouted");
     check(1049, Role::Reader, "Primary misrouted");
-    check(3024, Role::Reader, "Release");
+    check(3024, Role::Reader, "Hold");
     check(1053, Role::Reader, "Reader replica_lost");
     check(1146, Role::Primary, "Hold");
     check(4031, Role::Primary, "Primary read");

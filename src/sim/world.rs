@@ -325,6 +325,7 @@ fn build_house(
         connections_max: farm.profile.connections_max,
         idle_max: Duration::from_secs(random.between(1, 60)),
         window: Duration::from_secs(5),
+        wait_max: Duration::from_secs(10),
         monitor: ArcSwapOption::from(monitor),
         local_answers: Some(Duration::from_secs(60)),
     };

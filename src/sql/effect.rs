@@ -65,6 +65,10 @@ effects! {
     DATABASE_MATTERS = 20;
     /// A KILL is among its statements.
     KILLS = 21;
+    /// Asks for FOUND_ROWS().
+    FOUND_ROWS = 22;
+    /// Asks for ROW_COUNT().
+    ROW_COUNT = 23;
 }
 
 impl Effects {

@@ -55,7 +55,8 @@ fn effect(upper: &[u8]) -> Option<Effects> {
         b"GET_LOCK" => Effects::USER_LOCK | Effects::MAY_BLOCK,
         b"RELEASE_LOCK" | b"RELEASE_ALL_LOCKS" => Effects::RELEASES_USER_LOCK,
         b"LAST_INSERT_ID" | b"LASTVAL" => Effects::DIAGNOSTICS | Effects::INSERT_ID,
-        b"FOUND_ROWS" | b"ROW_COUNT" => Effects::DIAGNOSTICS,
+        b"FOUND_ROWS" => Effects::DIAGNOSTICS | Effects::FOUND_ROWS,
+        b"ROW_COUNT" => Effects::DIAGNOSTICS | Effects::ROW_COUNT,
         b"SLEEP" | b"BENCHMARK" => Effects::MAY_BLOCK,
         b"MASTER_POS_WAIT"
         | b"SOURCE_POS_WAIT"

@@ -29,7 +29,9 @@ fn line(statement: &Statement) -> String {
         line += &format!(" {:?}", statement.verb);
     }
     // Nearly every statement names a table; what asks for an insert id is in the table anyway.
-    let effects = statement.effects.without(Effects::DATABASE_MATTERS | Effects::INSERT_ID);
+    let effects = statement.effects.without(
+        Effects::DATABASE_MATTERS | Effects::INSERT_ID | Effects::FOUND_ROWS | Effects::ROW_COUNT,
+    );
     if !effects.is_empty() {
         line += &format!(" {effects}");
     }

@@ -183,8 +183,10 @@ fn read_tracker(kind: u8, data: &[u8], tracked: &mut Vec<Tracked>) -> Result<(),
                 value: cursor.lenenc_bytes()?.to_vec(),
             },
             1 => Tracked::Schema(cursor.lenenc_bytes()?.to_vec()),
+            // A bare digit, without a length of its own.
             2 => {
-                cursor.lenenc_bytes()?;
+                cursor.u8()?;
+                cursor.rest();
                 Tracked::StateChanged
             }
             3 => {
@@ -221,7 +223,7 @@ impl Tracked {
                 1
             }
             Self::StateChanged => {
-                put_lenenc_bytes(&mut data, b"1");
+                data.push(b'1');
                 2
             }
             Self::Gtids(set) => {

@@ -32,6 +32,8 @@ pub(crate) struct Login<'a> {
     /// The only plugin that it knows.
     pub(crate) plugin: &'a str,
     pub(crate) wants: Capabilities,
+    /// The number of a collation; none: the server's own.
+    pub(crate) charset: Option<u8>,
     /// Asked for the password, it sends it bare, whatever it speaks over.
     pub(crate) bare: bool,
 }
@@ -44,7 +46,15 @@ impl<'a> Login<'a> {
             .with(Capabilities::TRANSACTIONS)
             .with(Capabilities::MULTI_RESULTS)
             .with(Capabilities::LONG_PASSWORD);
-        Self { user, password, database: None, plugin: CACHING_SHA2, wants, bare: false }
+        Self {
+            user,
+            password,
+            database: None,
+            plugin: CACHING_SHA2,
+            wants,
+            charset: None,
+            bare: false,
+        }
     }
 
     pub(crate) fn to(mut self, database: &'a str) -> Self {
@@ -230,7 +240,7 @@ impl Client {
             capabilities,
             packet_bytes_max: PACKET_BYTES_MAX as u32,
             // As PHP does: the server's own.
-            charset: self.greeting.charset,
+            charset: login.charset.unwrap_or(self.greeting.charset),
             user: login.user.into(),
             auth: login.token(login.plugin.as_bytes(), &self.greeting.nonce),
             database: login.database.map(Into::into),
@@ -252,7 +262,7 @@ impl Client {
             user: login.user.into(),
             auth: login.token(login.plugin.as_bytes(), &nonce),
             database: login.database.map(Into::into),
-            charset: Some(u16::from(self.greeting.charset)),
+            charset: Some(u16::from(login.charset.unwrap_or(self.greeting.charset))),
             plugin: Some(login.plugin.into()),
             attributes: Vec::new(),
         };

@@ -66,6 +66,8 @@ fn trackers() {
         assert_eq!(ok.tracked, expected, "{block:?}");
     }
     check(b"", &[]);
+    // As servers send it, and with a length that some documents give it.
+    check(b"\x02\x011", &[Tracked::StateChanged]);
     check(b"\x02\x02\x011", &[Tracked::StateChanged]);
     // Kinds 6 to 9 are not known and are stepped over.
     check(

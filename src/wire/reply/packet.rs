@@ -15,14 +15,6 @@ use crate::wire::{Malformed, malformed};
 /// MariaDB tells its progress with ERR packets of this number; the reply goes on after them.
 const PROGRESS: u16 = 0xffff;
 
-/// Bits that hold from one statement to the next.
-const LASTING: Status = Status(
-    Status::IN_TRANS.0
-        | Status::AUTOCOMMIT.0
-        | Status::NO_BACKSLASH_ESCAPES.0
-        | Status::TRANS_READONLY.0,
-);
-
 impl Walker {
     /// A packet was gathered whole.
     pub(super) fn take_captured(&mut self, out: &mut Vec<u8>) -> Result<(), Malformed> {
@@ -190,7 +182,7 @@ impl Walker {
 
     fn note(&mut self, status: Status, warnings: u16) {
         (self.summary.status, self.summary.warnings) = (status, warnings);
-        self.known = Status(status.0 & LASTING.0);
+        self.known = status.lasting();
     }
 
     /// As it came where both sides track alike, else built anew.

@@ -1,0 +1,210 @@
+//! What a statement leaves behind unasked: FOUND_ROWS(), ROW_COUNT(), the list of warnings.
+//!
+//! Each lives on the connection of the statement that made it, which need not be the one of the
+//! last statement: a SET leaves FOUND_ROWS() as it is, on MariaDB the warnings too. Where it cannot
+//! be known without asking, the connection is kept; where it can, the number itself is put into the
+//! question once the connection is gone. Filled by `observe`, asked by `plan`.
+
+use crate::cluster::Role;
+use crate::session::Session;
+use crate::sql::{Effects, Flavour, Statement, Verb};
+use crate::wire::reply::{End, Summary};
+
+/// Where each is, or what it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Implicit {
+    /// FOUND_ROWS() of SQL_CALC_FOUND_ROWS: only that connection knows it.
+    counted: Option<Role>,
+    /// FOUND_ROWS() as far as replies tell.
+    found_rows: Option<u64>,
+    /// ROW_COUNT() as far as replies tell.
+    row_count: Option<i64>,
+    /// There are warnings, or an error.
+    warned: Option<Role>,
+}
+
+impl Default for Implicit {
+    fn default() -> Self {
+        Self { counted: None, found_rows: Some(0), row_count: None, warned: None }
+    }
+}
+
+impl Implicit {
+    /// The connection in this role must be kept.
+    pub(super) fn needs(self, role: Role) -> bool {
+        self.counted == Some(role) || self.warned == Some(role)
+    }
+
+    /// Where to ask; none: where the last statement ran.
+    pub(super) fn place(self, asks: Effects) -> Option<Role> {
+        if asks.has(Effects::FOUND_ROWS) {
+            self.counted
+        } else if asks.has_any(Effects::INSERT_ID | Effects::ROW_COUNT) {
+            None
+        } else {
+            self.warned
+        }
+    }
+
+    /// Its connection is gone.
+    pub(super) fn forget(&mut self, role: Role) {
+        for place in [&mut self.counted, &mut self.warned] {
+            if *place == Some(role) {
+                *place = None;
+            }
+        }
+    }
+
+    /// A statement was answered.
+    pub(super) fn note(&mut self, it: &Statement, summary: &Summary, role: Role, own: Flavour) {
+        let failed = matches!(summary.end, Some(End::Err { .. }));
+        let has_rows = matches!(summary.end, Some(End::Rows));
+        let asks = it.effects.has(Effects::DIAGNOSTICS);
+        let shows_list = asks && it.verb == Verb::Show;
+        self.row_count = match summary.end {
+            Some(End::Ok) => i64::try_from(summary.affected).ok(),
+            Some(End::Rows | End::Err { .. }) => Some(-1),
+            None => None,
+        };
+        if summary.warnings > 0 || failed {
+            self.warned = Some(role);
+        } else if !asks && (own == Flavour::MySql || names_tables(it)) {
+            self.warned = None;
+        }
+        if it.effects.has(Effects::CALC_FOUND_ROWS) && !failed {
+            (self.counted, self.found_rows) = (Some(role), None);
+        } else if has_rows && it.verb == Verb::Explain {
+            (self.counted, self.found_rows) = (None, None);
+        } else if has_rows && !shows_list {
+            let is_plain = it.verb == Verb::Select && it.statements == 1 && summary.results == 1;
+            let rows = is_plain.then_some(summary.rows);
+            (self.counted, self.found_rows) = (None, rows);
+        } else if !failed && changes_found_rows(it, own) {
+            (self.counted, self.found_rows) = (None, None);
+        }
+    }
+
+    /// A statement was prepared, not run.
+    pub(super) fn note_prepared(&mut self, it: &Statement, summary: &Summary, role: Role) {
+        if summary.warnings > 0 || matches!(summary.end, Some(End::Err { .. })) {
+            self.warned = Some(role);
+        } else if !it.effects.has(Effects::DIAGNOSTICS) {
+            self.warned = None;
+        }
+    }
+
+    /// Something was answered without a statement (PING), or from memory.
+    pub(super) fn note_nothing(&mut self) {
+        self.row_count = Some(0);
+    }
+
+    /// The question with the number in it, for a connection that does not know it. None: it is
+    /// not known, or not asked so plainly.
+    fn restated(self, text: &[u8]) -> Option<Vec<u8>> {
+        let text = std::str::from_utf8(text).ok()?.trim_end_matches([' ', ';']);
+        let asked = text.get(..7).filter(|word| word.eq_ignore_ascii_case("SELECT "))?;
+        let item = text.get(asked.len()..)?.trim();
+        let (call, alias) = match item.find(' ') {
+            Some(at) => item.split_at_checked(at)?,
+            None => (item, ""),
+        };
+        let alias = alias.trim();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let name = match alias.split_once(' ') {
+            Some((word, name)) if word.eq_ignore_ascii_case("AS") => name.trim(),
+            None if alias.is_empty() => call,
+            _ => return None,
+        };
+        if !alias.is_empty() && (name.is_empty() || !name.bytes().all(plain)) {
+            return None;
+        }
+        let number = match call.to_ascii_uppercase().as_str() {
+            "ROW_COUNT()" => self.row_count?.to_string(),
+            "FOUND_ROWS()" => self.found_rows?.to_string(),
+            _ => return None,
+        };
+        // Of the type that the function itself has.
+        Some(format!("SELECT IF(1,{number},{call}) AS `{name}`").into_bytes())
+    }
+}
+
+impl Session {
+    /// A question about the statement before, as it is to be asked of a connection that knows
+    /// nothing of that.
+    #[must_use]
+    pub fn restated(&self, text: &[u8]) -> Option<Vec<u8>> {
+        self.implicit.restated(text)
+    }
+
+    /// Whether its connection to a reader is still to be asked something.
+    #[must_use]
+    pub const fn keeps_reader(&self) -> bool {
+        self.reader_kept
+    }
+
+    /// It had to be given up.
+    pub fn give_up_reader(&mut self) {
+        self.reader_kept = false;
+        self.implicit.forget(Role::Reader);
+    }
+}
+
+/// On MariaDB only what names a table clears the warnings of the statement before it.
+fn names_tables(it: &Statement) -> bool {
+    let none = matches!(
+        it.verb,
+        Verb::Set
+            | Verb::Use
+            | Verb::Begin
+            | Verb::Commit
+            | Verb::Rollback
+            | Verb::Savepoint
+            | Verb::UnlockTables
+            | Verb::Prepare
+            | Verb::Deallocate
+    );
+    if none {
+        return false;
+    }
+    !it.tables_known
+        || !it.reads.is_empty()
+        || !it.writes.is_empty()
+        || it.statements != 1
+        || it.effects.has(Effects::CALLS_UNKNOWN)
+}
+
+/// What counts rows without giving any.
+fn changes_found_rows(it: &Statement, own: Flavour) -> bool {
+    match it.verb {
+        Verb::Update | Verb::Do => own == Flavour::MySql,
+        Verb::Set | Verb::Use | Verb::Begin | Verb::Commit | Verb::Rollback | Verb::Savepoint => {
+            false
+        }
+        Verb::Insert | Verb::Delete | Verb::Ddl | Verb::LockTables | Verb::UnlockTables => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_put_into_plain_questions_only() {
+        let known = Implicit { found_rows: Some(7), row_count: Some(-1), ..Implicit::default() };
+        let check = |text: &str, expected: Option<&str>| {
+            let got = known.restated(text.as_bytes());
+            assert_eq!(got.as_deref(), expected.map(str::as_bytes), "{text}");
+        };
+        check("SELECT FOUND_ROWS()", Some("SELECT IF(1,7,FOUND_ROWS()) AS `FOUND_ROWS()`"));
+        check("select row_count() ;", Some("SELECT IF(1,-1,row_count()) AS `row_count()`"));
+        check("SELECT FOUND_ROWS() AS total", Some("SELECT IF(1,7,FOUND_ROWS()) AS `total`"));
+        check("SELECT FOUND_ROWS() + 1", None);
+        check("SELECT FOUND_ROWS(), ROW_COUNT()", None);
+        check("SELECT FOUND_ROWS() AS `a`b`", None);
+        check("SELECT 1", None);
+        check("", None);
+        let lost = Implicit { found_rows: None, ..known };
+        assert_eq!(lost.restated(b"SELECT FOUND_ROWS()"), None);
+    }
+}
