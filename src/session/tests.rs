@@ -168,7 +168,7 @@ fn conversations() {
     check("SET SESSION sql_mode='' | SELECT 1", "P R");
     check("SET SESSION nonsense=1 | SELECT 1", "P* P*");
     check("SET @@SESSION.sql_mode='ANSI' | SELECT 1", "P R");
-    // No tracker tells of a variable that is named so.
+    // MariaDB tells of no variable that is named so.
     check("SET @@sql_mode='ANSI' | SELECT 1", "P* P*");
     check("SET @@default_storage_engine='Aria' | SELECT 1", "P* P*");
     check(

@@ -73,8 +73,9 @@ fn item(tokens: Lexemes<'_, '_>, at: usize, end: usize) -> Option<Setting> {
 }
 
 /// Without a word for the scope: `SET @@transaction_isolation = x`, unlike all other `@@`, is for
-/// the next transaction. The others are for the session, but both families of servers report to
-/// `session_track_system_variables` only what is set as `x`, `SESSION x` or `@@SESSION.x`.
+/// the next transaction. The others are for the session, but MariaDB reports to
+/// `session_track_system_variables` only what is set as `x`, `SESSION x` or `@@SESSION.x`; MySQL 9.7
+/// reports these too.
 fn scope_of(name: &str, system: bool) -> Scope {
     let one_shot =
         ["transaction_isolation", "tx_isolation", "transaction_read_only", "tx_read_only"];

@@ -136,7 +136,7 @@ pub struct Setting {
 pub enum Scope {
     /// This connection's.
     Session,
-    /// This connection's too, but said as `@@x` without a scope: no tracker tells of that.
+    /// This connection's too, but said as `@@x` without a scope: MariaDB does not tell of that.
     Untold,
     /// The server's (GLOBAL, PERSIST, PERSIST_ONLY).
     Global,
