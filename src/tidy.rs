@@ -6,6 +6,7 @@
 
 mod import;
 mod package;
+mod rule;
 mod style;
 mod token;
 mod tree;

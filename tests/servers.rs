@@ -22,6 +22,7 @@ mod servers {
     pub(crate) mod statement;
 
     mod bad_input;
+    mod bytes;
     mod commands;
     mod crowd;
     mod doors;
@@ -41,6 +42,7 @@ mod servers {
     mod routing;
     mod sessions;
     mod shapes;
+    mod smuggling;
     mod trust;
     mod views;
 }

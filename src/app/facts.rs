@@ -139,6 +139,9 @@ impl Facts for Shown {
                     gauges.pool(&server.address, PoolState::Opening, counts.opening);
                 }
             }
+            for (hold, sessions) in self.house.registry.holds() {
+                gauges.holds(hold.label(), sessions);
+            }
         });
         rendered.map_err(|error| error.to_string())
     }

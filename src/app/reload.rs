@@ -139,9 +139,11 @@ mod tests {
         check("mode", &["mode"]);
         check("admin.sql", &["admin.sql"]);
         check("auth.deny", &["auth.deny"]);
+        check("backend.tls", &["backend.tls"]);
         for key in ["tls.certificate", "tls.require", "users", "monitor.user", "admin.password"] {
             check(key, &[]);
         }
+        check("backend.tls_ca", &[]);
     }
 
     #[test]

@@ -54,6 +54,14 @@ impl OpenError {
         }
     }
 
+    /// It is the account that cannot log in so: this says nothing about the server, and a client
+    /// may make it up.
+    #[must_use]
+    pub fn is_of_account(&self) -> bool {
+        use DialError::{Crypto, Plugin, Refused};
+        matches!(self, OpenError::Dial(Refused(_) | Plugin(_) | Crypto(_)))
+    }
+
     /// The server does not take this account's password, or not any more.
     #[must_use]
     pub fn is_denied(&self) -> bool {

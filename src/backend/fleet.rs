@@ -208,7 +208,7 @@ impl Fleet {
 
     fn note_open_error(&self, server: ServerId, error: &OpenError) {
         tracing::debug!(server = %server, %error, "cannot open a connection");
-        if !matches!(error, OpenError::Dial(DialError::Refused(_))) {
+        if !error.is_of_account() {
             self.note(server, &Event::ConnectFailed);
         }
     }
@@ -534,7 +534,7 @@ fn told(error: OpenError) -> ErrPacket {
         OpenError::Dial(DialError::Refused(refused)) => refused,
         // MySQL leads names that it does not know into some plugin or other: they must look like
         // wrong passwords.
-        OpenError::Dial(DialError::Plugin(_)) => ErrPacket::new(1045, b"28000", "Access denied"),
+        error if error.is_of_account() => ErrPacket::new(1045, b"28000", "Access denied"),
         error => {
             let text = format!("The primary database server cannot be reached: {error}");
             ErrPacket::new(1105, b"HY000", text)

@@ -116,9 +116,7 @@ impl Conversation {
             return Ok(None);
         }
         let mut session = Session::new(id, fresh_mode(&house));
-        if guest.capabilities.has(Capabilities::MULTI_STATEMENTS) {
-            session.allow_multi_statements();
-        }
+        begin_flags(&mut session, &house, guest.capabilities);
         let charset = u16::from(guest.charset);
         begin_charset(&mut session, &house, charset);
         let account = house.fleet.account_of(&guest.credentials);
@@ -185,9 +183,11 @@ impl Conversation {
         }
         let mut session = Session::new(self.session.id, fresh_mode(&self.house));
         // It stays as COM_SET_OPTION has set it.
-        if self.session.allows_multi_statements() {
-            session.allow_multi_statements();
-        }
+        let flags = match self.session.allows_multi_statements() {
+            true => self.capabilities.with(Capabilities::MULTI_STATEMENTS),
+            false => self.capabilities.without(Capabilities::MULTI_STATEMENTS),
+        };
+        begin_flags(&mut session, &self.house, flags);
         if let Some(charset) = request.charset {
             begin_charset(&mut session, &self.house, charset);
             self.charset = charset;
@@ -252,6 +252,32 @@ pub(super) fn fresh_mode(house: &House) -> Mode {
     }
 }
 
+/// What a client's flags make of a session.
+fn begin_flags(session: &mut Session, house: &House, client: Capabilities) {
+    if client.has(Capabilities::MULTI_STATEMENTS) {
+        session.allow_multi_statements();
+    }
+    let baseline = house.fleet.baseline();
+    let sql_mode = baseline.as_ref().and_then(|baseline| baseline.value("sql_mode"));
+    if let (true, Some(sql_mode)) = (client.has(Capabilities::IGNORE_SPACE), sql_mode) {
+        let sql_mode = with_ignore_space(sql_mode);
+        session.begin_with(|values| {
+            values.set_variable(b"sql_mode", &sql_mode);
+        });
+    }
+}
+
+/// The mode that servers add for such a client, where they would show it.
+fn with_ignore_space(sql_mode: &[u8]) -> Vec<u8> {
+    const BEFORE: [&[u8]; 3] = [b"REAL_AS_FLOAT", b"PIPES_AS_CONCAT", b"ANSI_QUOTES"];
+    const ADDED: &[u8] = b"IGNORE_SPACE";
+    let words = || sql_mode.split(|byte| *byte == b',').filter(|word| !word.is_empty());
+    let before = words().filter(|word| BEFORE.contains(word));
+    let after = words().filter(|word| !BEFORE.contains(word) && *word != ADDED);
+    let all: Vec<&[u8]> = before.chain([ADDED]).chain(after).collect();
+    all.join(&b","[..])
+}
+
 /// The collation that a client named at its login acts as SET NAMES does.
 fn begin_charset(session: &mut Session, house: &House, id: u16) {
     let Some(baseline) = house.fleet.baseline() else { return };
@@ -270,7 +296,20 @@ fn begin_charset(session: &mut Session, house: &House, id: u16) {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Arrival, House, enter};
+    use super::{Arrival, House, enter, with_ignore_space};
+
+    #[test]
+    fn a_mode_stands_where_servers_show_it() {
+        let check = |mode: &str, expected: &str| {
+            let got = with_ignore_space(mode.as_bytes());
+            assert_eq!(String::from_utf8(got).unwrap(), expected, "{mode}");
+        };
+        check("", "IGNORE_SPACE");
+        check("STRICT_TRANS_TABLES", "IGNORE_SPACE,STRICT_TRANS_TABLES");
+        check("ANSI_QUOTES", "ANSI_QUOTES,IGNORE_SPACE");
+        check("PIPES_AS_CONCAT,ANSI_QUOTES,X", "PIPES_AS_CONCAT,ANSI_QUOTES,IGNORE_SPACE,X");
+        check("REAL_AS_FLOAT,IGNORE_SPACE,X", "REAL_AS_FLOAT,IGNORE_SPACE,X");
+    }
 
     /// An idle client costs little more than this future: one that grows is a leak of design. A
     /// login's state is boxed for that reason.

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore};
@@ -15,6 +15,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::cluster::ServerId;
 use crate::limits;
 use crate::secret::Credentials;
+use crate::session::hold::{Hold, Holds};
 
 /// Every session of the process.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Seat {
     work: AtomicU8,
     /// Server and thread number of the connection that it works on, or worked on last.
     place: AtomicU64,
+    /// Why it keeps a connection between statements.
+    holds: AtomicU32,
     is_interrupted: AtomicBool,
     is_ended: AtomicBool,
     /// Told when any of these changes by somebody else's doing.
@@ -62,6 +65,7 @@ impl Registry {
             credentials: Mutex::new(Arc::clone(credentials)),
             work: AtomicU8::new(IDLE),
             place: AtomicU64::new(0),
+            holds: AtomicU32::new(0),
             is_interrupted: AtomicBool::new(false),
             is_ended: AtomicBool::new(false),
             changed: Notify::new(),
@@ -85,6 +89,19 @@ impl Registry {
         self.lock().get(&u32::try_from(number).ok()?).cloned()
     }
 
+    /// How many sessions keep a connection for each reason.
+    #[must_use]
+    pub fn holds(&self) -> [(Hold, usize); Hold::ALL.len()] {
+        let mut counts = Hold::ALL.map(|hold| (hold, 0));
+        for seat in self.lock().values() {
+            let holds = Holds::from_bits(seat.holds.load(Ordering::Relaxed));
+            for (_, count) in counts.iter_mut().filter(|(hold, _)| holds.has(*hold)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, Arc<Seat>>> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,6 +118,13 @@ impl Seat {
     pub fn begin(&self) {
         if self.is_interrupted() {
             self.is_interrupted.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Why it keeps a connection from now on.
+    pub fn note_holds(&self, holds: Holds) {
+        if self.holds.load(Ordering::Relaxed) != holds.bits() {
+            self.holds.store(holds.bits(), Ordering::Relaxed);
         }
     }
 

@@ -19,7 +19,7 @@ use crate::session::plan::{Forward, Kind};
 use crate::sql::Effects;
 use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
-use crate::wire::reply::{Expect, Shape};
+use crate::wire::reply::{End, Expect, Shape};
 
 impl Conversation {
     /// Brings the lease to the session's state and moves the bytes.
@@ -82,8 +82,11 @@ impl Conversation {
         if moved.setup_refused.is_none() {
             let wanted = self.wanted(it, lease);
             note_steps(lease, &wanted, steps);
-            if let Said::Command(Command::SetOption(option)) = said {
-                lease.multi_statements = *option == 0;
+            let failed = matches!(self.walker.summary().end, Some(End::Err { .. }));
+            match said {
+                Said::Command(Command::SetOption(0)) => lease.multi_statements = true,
+                Said::Command(Command::SetOption(1)) if !failed => lease.multi_statements = false,
+                _ => {}
             }
             lease.own(self.session.id);
             // A statement that was only prepared has left nothing behind, but a variable that it names.

@@ -143,6 +143,7 @@ impl Conversation {
             seat.begin();
             self.draft = None;
             let next = self.answer_one(&mut Message { bytes, rest }).await;
+            seat.note_holds(self.session.holds());
             if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
                 self.unread.extend_from_slice(tail);
             }

@@ -158,6 +158,18 @@ impl Holds {
         self.0 & !CLEAN_AT_END != 0
     }
 
+    /// All of it as one number.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// What [`Self::bits`] gave.
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// Each reason that is there.
     pub fn iter(self) -> impl Iterator<Item = Hold> {
         Hold::ALL.into_iter().filter(move |hold| self.has(*hold))

@@ -552,7 +552,9 @@ fn holds_after(it: &Statement, summary: &Summary, failed: bool, holds: &mut Hold
         Verb::Begin if failed => holds.end(Hold::Transaction),
         _ => {}
     }
-    let changed = summary.tracked.iter().any(|it| matches!(it, Tracked::StateChanged));
+    // What cannot be read of a change is a change.
+    let tells = |it: &Tracked| matches!(it, Tracked::StateChanged | Tracked::Unknown(0..=2));
+    let changed = summary.tracked.iter().any(tells);
     if changed && !explains_change(it) {
         holds.add(Hold::UnexplainedState);
     }

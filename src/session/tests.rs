@@ -114,6 +114,11 @@ impl Stage {
                 summary.tracked = vec![Tracked::Gtids(gtid_text(self.writes))];
             }
         }
+        if upper.contains("TRIGGERED") {
+            summary.tracked.push(Tracked::StateChanged);
+        } else if upper.contains("GARBLED") {
+            summary.tracked.push(Tracked::Unknown(2));
+        }
         let mut status = if self.autocommit { Status::AUTOCOMMIT } else { Status(0) };
         if self.in_transaction {
             status = status.with(Status::IN_TRANS);
@@ -176,6 +181,8 @@ fn conversations() {
     check("KILL 7; KILL 8 | SELECT 1; KILL 8", "! !");
     check("SELECT 1; SELECT 2 | SELECT 3", "P* P*");
     check("XA START 'a' | SELECT 1", "P* P*");
+    check("INSERT INTO triggered VALUES (1) | SELECT 1", "P* P*");
+    check("INSERT INTO garbled VALUES (1) | SELECT 1", "P* P*");
 }
 
 #[test]

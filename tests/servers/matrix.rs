@@ -82,7 +82,7 @@ fn row(stack: &Stack, plugin: &str, has_tls: bool, failed: &mut Vec<String>) -> 
     cells
 }
 
-/// TLS on one side is TLS on the other too; MySQL 5.6 speaks none that is still spoken.
+/// TLS on one side is TLS on the other too, but for this MySQL 5.6, which knows TLS 1.0 only.
 fn start(stack: &Stack, has_tls: bool, certificate: &Path, key: &Path) -> Proxy {
     let mut setup = Setup::of(stack);
     if has_tls {

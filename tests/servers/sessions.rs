@@ -12,6 +12,8 @@ on_both!(
     with_and_without_a_database,
     several_statements_only_for_who_asked,
     a_transaction_is_rolled_back_when_its_client_leaves,
+    a_write_never_lands_in_another_database,
+    what_triggers_leave,
     new_sessions_begin_as_the_primary_says_now,
 );
 
@@ -152,7 +154,17 @@ fn several_statements_only_for_who_asked(flavour: Flavour) {
         assert_eq!(other.query_all(several).unwrap().len(), 3);
         other.simple(27, &[1, 0]).expect("COM_SET_OPTION");
         assert_eq!(other.refused(several), 1064);
+        // A wrong option changes nothing, and what is on is off again for the next one.
+        other.simple(27, &[0, 0]).expect("COM_SET_OPTION");
+        assert_eq!(other.simple(27, &[9, 0]).unwrap_err().code(), 1047);
+        assert_eq!(other.query_all(several).unwrap().len(), 3);
         other.quit();
+        let mut asked = Client::connect(&proxy.address, &asking).unwrap();
+        asked.simple(27, &[1, 0]).expect("COM_SET_OPTION");
+        assert_eq!(asked.refused(several), 1064, "who asked at its login has turned it off");
+        asked.simple(27, &[0, 0]).expect("COM_SET_OPTION");
+        assert_eq!(asked.query_all(several).unwrap().len(), 3);
+        asked.quit();
     }
 }
 
@@ -163,11 +175,89 @@ fn a_transaction_is_rolled_back_when_its_client_leaves(flavour: Flavour) {
     let mut first = proxy.client(&tenant);
     first.run("BEGIN");
     first.run("INSERT INTO note (text) VALUES ('never')");
+    let held = ["reason=\"transaction\""];
+    until("it is seen to hold", || proxy.metric("forebay_holds", &held) == 1.0);
     drop(first);
     until("rolled back", || proxy.metric("forebay_holds", &[]) == 0.0);
     let mut second = proxy.client(&tenant);
     second.run("COMMIT");
     assert_eq!(second.cell("SELECT COUNT(*) FROM note FOR UPDATE"), "0");
+}
+
+/// Global settings of the primary as they were; the next test finds them so.
+struct Globals(Client, Vec<String>);
+
+impl Globals {
+    fn keep(mut root: Client, names: &[&str]) -> Self {
+        let mut kept = Vec::new();
+        for name in names {
+            let quote = if *name == "sql_mode" { "'" } else { "" };
+            let value = root.cell(&format!("SELECT @@GLOBAL.{name}"));
+            kept.push(format!("SET GLOBAL {name} = {quote}{value}{quote}"));
+        }
+        Self(root, kept)
+    }
+}
+
+impl Drop for Globals {
+    fn drop(&mut self) {
+        for text in &self.1 {
+            self.0.run(text);
+        }
+    }
+}
+
+/// A server goes on to the next packet after an error: the write must not have been sent.
+fn a_write_never_lands_in_another_database(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let (here, there) = (prepare(&stack, "lands_here"), prepare(&stack, "lands_there"));
+    let mut root = stack.root(PRIMARY);
+    root.run(&format!("GRANT ALL ON {}.* TO {}", there.name, here.name));
+    let proxy = single(&stack);
+    let mut one = proxy.client(&here);
+    let login = Login::new(&here.name, &here.name).to(&there.name);
+    let mut other = Client::connect(&proxy.address, &login).unwrap();
+    let count = |root: &mut Client| {
+        let all =
+            [&here, &there].map(|tenant| format!("SELECT COUNT(*) FROM {}.note", tenant.name));
+        all.map(|question| root.cell(&question))
+    };
+    other.run("INSERT INTO note (text) VALUES ('there')");
+    one.run("INSERT INTO note (text) VALUES ('here')");
+    assert_eq!(count(&mut root), ["1", "1"]);
+    // The one connection is in the one schema, and has lost its right to the other.
+    root.run(&format!("REVOKE ALL ON {}.* FROM {}", there.name, here.name));
+    for sql in ["INSERT INTO note (text) VALUES ('lost')", "DELETE FROM note", "DROP TABLE note"] {
+        assert_eq!(other.refused(sql), 1044, "{sql}");
+        one.run("INSERT INTO note (text) VALUES ('here')");
+    }
+    assert_eq!(count(&mut root), ["4", "1"]);
+    root.run(&format!("DROP DATABASE {}", there.name));
+    let code = other.refused("INSERT INTO note (text) VALUES ('lost')");
+    assert!([1044, 1049].contains(&code), "{code}");
+    assert_eq!(one.cell("SELECT COUNT(*) FROM note FOR UPDATE"), "4");
+}
+
+/// What no text shows: a trigger has set a variable, and holds a lock.
+fn what_triggers_leave(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "triggers");
+    let mut root = stack.root(PRIMARY);
+    root.run(&format!("USE {}", tenant.name));
+    root.run("CREATE TABLE quiet (id INT)");
+    root.run(
+        "CREATE TRIGGER notes BEFORE INSERT ON note FOR EACH ROW \
+         SET @left = 41, @got = GET_LOCK('by_trigger', 0)",
+    );
+    stack.sync();
+    let proxy = single(&stack);
+    let mut first = proxy.client(&tenant);
+    first.run("INSERT INTO note (text) VALUES ('x')");
+    assert_eq!(first.cell("SELECT @left"), "41", "it is the session's own");
+    first.quit();
+    let mut second = proxy.client(&tenant);
+    assert_eq!(second.cell("SELECT @left"), "NULL");
+    assert_eq!(second.cell("SELECT IS_USED_LOCK('by_trigger')"), "NULL");
 }
 
 /// `SET GLOBAL` reaches no open connection: neither those of the pool, nor any of a replica.
@@ -178,6 +268,7 @@ fn new_sessions_begin_as_the_primary_says_now(flavour: Flavour) {
     root.run(&format!("INSERT INTO {}.note (text) VALUES (REPEAT('x', 90))", tenant.name));
     root.run(&format!("GRANT SUPER ON *.* TO '{}'@'%'", tenant.name));
     stack.sync();
+    let _kept = Globals::keep(root, &["group_concat_max_len", "sql_mode"]);
     let proxy = Proxy::start(&stack);
     let mut first = proxy.client(&tenant);
     proxy.wait_for_readers(2);

@@ -1,6 +1,7 @@
 //! Which servers Forebay believes, and by which plugins it logs in to them.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::client::{Client, Login};
 use super::logins::{certificate, refusal_of};
@@ -8,6 +9,7 @@ use super::proxy::{Proxy, Setup, http, scratch};
 use super::stack::{Flavour, NODES, PRIMARY, Stack, Tenant, on_both, until};
 
 on_both!(
+    a_login_that_cannot_be_is_no_fault_of_the_server,
     unverified_tls,
     servers_that_somebody_vouches_for,
     a_server_that_nobody_vouches_for,
@@ -173,6 +175,34 @@ fn ed25519_accounts() {
         clients.push(client);
     }
     assert_eq!(proxy.metric("forebay_backend_logins_total", &["result=\"refused\""]), before);
+}
+
+/// Anybody may bring a password that does not fit into the servers' RSA keys, or a name that a
+/// server leads into a plugin that we lack.
+fn a_login_that_cannot_be_is_no_fault_of_the_server(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = stack.tenant("impossible");
+    let strange = stack.tenant("impossible_plugin");
+    if flavour == Flavour::MariaDb {
+        let name = &strange.name;
+        stack.root(PRIMARY).run(&format!("ALTER USER {name} IDENTIFIED VIA pam"));
+    }
+    let mut proxy = Setup::of(&stack).unix().start();
+    let mut client = proxy.client(&tenant);
+    let path = proxy.unix.clone().unwrap();
+    for round in 0..10 {
+        let password = format!("{round}").repeat(400);
+        let begun = Instant::now();
+        for name in [&strange.name, "nobody_at_all"] {
+            let login = Login::new(name, &password);
+            assert_eq!(refusal_of(Client::connect_unix(&path, &login)).0, 1045);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "nobody waits for a better primary");
+        client.run("DO 1");
+        assert_eq!(proxy.metric("forebay_server_up", &["role=\"primary\""]), 1.0);
+    }
+    assert!(!proxy.log().contains("after=Down"), "{}", proxy.log());
+    proxy.assert_alive();
 }
 
 /// What cannot be spoken is said in the log; the client hears what it would of a wrong password.

@@ -171,3 +171,16 @@ fn mariadb_is_known_by_its_name_or_its_flags() {
     check("11.8.3-MariaDB", WANTED, true);
     check("10.6.0", WANTED, true);
 }
+
+/// Servers count those who go without a word, and then block our host.
+#[tokio::test]
+async fn a_probe_says_something_before_it_goes() {
+    let (near, far) = duplex(64 * 1024);
+    let network = Network::Memory(Arc::new(OneWay(Mutex::new(Some(near)))));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let said = vec![greeting(NATIVE, OLD), b"\xff\x15\x04#28000Access denied".to_vec()];
+    let (greeted, heard) =
+        tokio::join!(greeting_only(&network, "db:3306", deadline), serve(far, said));
+    assert_eq!(greeted.unwrap().plugin, NATIVE.as_bytes());
+    assert!(Response::parse(heard.first().unwrap()).is_ok());
+}
