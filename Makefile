@@ -6,13 +6,16 @@ TARGET  := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # The program to show and to test; `make demo FOREBAY=` shows the site on the primary alone.
 FOREBAY ?= $(TARGET)/release/forebay
 STACK   := deploy/local/stack
-SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run benches/load/run .ci/run
+SUITE   ?=
+SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run tests/conformance/run tests/conformance/clean \
+	benches/load/run .ci/run
 
-.PHONY: help demo test build install lint shellcheck deny fuzz bench leaks stranger
+.PHONY: help demo test conformance build install lint shellcheck deny fuzz bench leaks stranger
 
 help:
 	@echo 'make demo [ONCE=1] [DB=mysql97]  a WordPress site through Forebay; Ctrl-C ends it'
 	@echo 'make test                        everything: installs what it needs'
+	@echo 'make conformance [SUITE=php]     tests of MariaDB, PHP, PyMySQL and mysql2, direct and through Forebay'
 	@echo 'make build                       $(FOREBAY)'
 	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
@@ -27,11 +30,15 @@ demo:
 test: install
 	@tests/run $(if $(FOREBAY),--forebay $(FOREBAY))
 
+# An hour or so; a part of it is in `make test`. SUITE: one or several of tests/conformance/suites.sh.
+conformance: install build
+	@tests/conformance/run --forebay $(FOREBAY) $(SUITE)
+
 build:
 	cargo build --release --locked
 
 install:
-	@$(STACK) install build servers wordpress mysql97 mysql56 clients tools
+	@$(STACK) install build servers wordpress mysql97 mysql56 clients tools regression
 
 lint: shellcheck
 	cargo fmt --check

@@ -35,6 +35,7 @@ use reload::Reload;
 pub fn run(rules: Rules) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(rules.threads)
+        .thread_stack_size(limits::STACK_BYTES)
         .enable_all()
         .build();
     let outcome = match runtime {

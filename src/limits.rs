@@ -46,6 +46,9 @@ pub const CLIENT_WRITE_MS_MAX: u64 = 60_000;
 pub const TABLES_MAX: usize = 64;
 /// sqlparser's recursion limit.
 pub const PARSE_DEPTH_MAX: usize = 50;
+/// A worker's stack. At that depth the parser takes up to 2 MiB of it, and several times that in
+/// a build that is not optimised; what is not used costs no memory.
+pub const STACK_BYTES: usize = 16 * 1024 * 1024;
 /// Shapes that one thread remembers.
 pub const DIGEST_CACHE_THREAD_ENTRIES: usize = 4 * 1024;
 /// Shapes that the process remembers.

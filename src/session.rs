@@ -21,7 +21,7 @@ mod tests;
 pub mod variable;
 
 use crate::cluster::{Role, ServerId};
-use crate::sql::{Flavour, Mode};
+use crate::sql::{Flavour, Mode, Scope, Statement};
 use crate::wire::ok::Status;
 use hold::{Hold, Holds};
 use implicit::Implicit;
@@ -40,6 +40,8 @@ pub struct Session {
     fingerprint: u64,
     mode: Mode,
     fresh_mode: Mode,
+    /// The client has said how its texts are to be read, and no tracker told what it said.
+    is_mode_untold: bool,
     /// The flags that the client was last told.
     status: Status,
     /// Why the connection to the primary may not be given back.
@@ -81,6 +83,7 @@ impl Session {
             values,
             mode: fresh_mode,
             fresh_mode,
+            is_mode_untold: false,
             status: Status::AUTOCOMMIT,
             holds: Holds::NONE,
             reader_kept: false,
@@ -113,7 +116,15 @@ impl Session {
     /// How the next text is to be lexed.
     #[must_use]
     pub const fn mode(&self) -> Mode {
-        self.mode
+        let is_untold = self.is_mode_untold && self.holds.has(Hold::UnknownSetting);
+        Mode { lexable: self.mode.lexable && !is_untold, ..self.mode }
+    }
+
+    /// What follows `SET @@sql_mode = x` may not be as quoted as it looks.
+    fn note_untold(&mut self, it: &Statement) {
+        const READING: [&str; 2] = ["sql_mode", "character_set_client"];
+        let mut untold = it.settings.iter().filter(|one| one.scope == Scope::Untold);
+        self.is_mode_untold |= untold.any(|one| READING.contains(&one.name.as_str()));
     }
 
     /// The flags that the client was last told.

@@ -116,7 +116,10 @@ impl Conversation {
             return Ok(None);
         }
         let mut session = Session::new(id, fresh_mode(&house));
-        begin_flags(&mut session, &house, guest.capabilities);
+        if guest.capabilities.has(Capabilities::MULTI_STATEMENTS) {
+            session.allow_multi_statements();
+        }
+        begin_spaces(&mut session, &house, guest.capabilities);
         let charset = u16::from(guest.charset);
         begin_charset(&mut session, &house, charset);
         let account = house.fleet.account_of(&guest.credentials);
@@ -183,11 +186,10 @@ impl Conversation {
         }
         let mut session = Session::new(self.session.id, fresh_mode(&self.house));
         // It stays as COM_SET_OPTION has set it.
-        let flags = match self.session.allows_multi_statements() {
-            true => self.capabilities.with(Capabilities::MULTI_STATEMENTS),
-            false => self.capabilities.without(Capabilities::MULTI_STATEMENTS),
-        };
-        begin_flags(&mut session, &self.house, flags);
+        if self.session.allows_multi_statements() {
+            session.allow_multi_statements();
+        }
+        begin_spaces(&mut session, &self.house, self.capabilities);
         if let Some(charset) = request.charset {
             begin_charset(&mut session, &self.house, charset);
             self.charset = charset;
@@ -252,11 +254,8 @@ pub(super) fn fresh_mode(house: &House) -> Mode {
     }
 }
 
-/// What a client's flags make of a session.
-fn begin_flags(session: &mut Session, house: &House, client: Capabilities) {
-    if client.has(Capabilities::MULTI_STATEMENTS) {
-        session.allow_multi_statements();
-    }
+/// A client that says so may put blanks before parentheses.
+fn begin_spaces(session: &mut Session, house: &House, client: Capabilities) {
     let baseline = house.fleet.baseline();
     let sql_mode = baseline.as_ref().and_then(|baseline| baseline.value("sql_mode"));
     if let (true, Some(sql_mode)) = (client.has(Capabilities::IGNORE_SPACE), sql_mode) {

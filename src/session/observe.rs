@@ -309,6 +309,9 @@ impl Session {
                 self.values_changed();
             }
         }
+        if let Said::Statement(it, _) = said {
+            self.note_untold(it);
+        }
         if role == Role::Primary && !summary.tracked.is_empty() {
             if let Said::Statement(it, text) = said
                 && !note_names(it, text, &mut self.values)

@@ -337,7 +337,7 @@ impl Session {
                 own: diagnostics && !held,
                 // A write may leave the id as it was, or make a new one: it has to be there first.
                 insert_id: diagnostics || kind != Kind::Read,
-                multi_statements: it.statements > 1 && self.multi_statements,
+                multi_statements: self.multi_statements && may_be_several(it),
                 blocks: it.effects.has(Effects::MAY_BLOCK),
             },
             expect: Expect::Query,
@@ -515,6 +515,11 @@ pub(super) fn kind_of(it: &Statement, in_transaction: bool) -> Kind {
     } else {
         Kind::Commit
     }
+}
+
+/// Behind what was not read to its end, or not read at all, another statement may stand.
+fn may_be_several(it: &Statement) -> bool {
+    it.statements > 1 || it.is_long || it.effects.has(Effects::DANGER)
 }
 
 /// A SET whose every assignment a tracker tells.

@@ -150,6 +150,8 @@ fn conversations() {
     check("INSERT INTO t VALUES (1) | SELECT a FROM t", "P r");
     check("INSERT INTO t VALUES (1) | SELECT a FROM other.t", "P R");
     check("INSERT INTO t VALUES (1) | SELECT 1", "P R");
+    check("INSERT INTO t VALUES (1) | SELECT TABLE_NAME FROM information_schema.TABLES", "P r");
+    check("INSERT INTO t VALUES (1) | SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES", "P r");
     check("INSERT INTO t VALUES (1) | /* forebay: eventual */ SELECT a FROM t", "P R");
     check("SET autocommit=0 | SELECT 1 | SET autocommit=1 | SELECT 1", "P* P* P R");
     check("SELECT GET_LOCK('a', 0) | SELECT a FROM t | SELECT RELEASE_LOCK('a')", "P* P* P*");
@@ -158,6 +160,10 @@ fn conversations() {
     check("SET NAMES utf8mb4 | SELECT 1", "P R");
     check("SET SESSION sql_mode='' | SELECT 1", "P R");
     check("SET SESSION nonsense=1 | SELECT 1", "P* P*");
+    check("SET @@SESSION.sql_mode='ANSI' | SELECT 1", "P R");
+    // No tracker tells of a variable that is named so.
+    check("SET @@sql_mode='ANSI' | SELECT 1", "P* P*");
+    check("SET @@default_storage_engine='Aria' | SELECT 1", "P* P*");
     check(
         "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE | BEGIN | SELECT 1 | COMMIT | SELECT 1",
         "P* P* P* P R",
@@ -209,6 +215,28 @@ fn a_client_that_invents_shapes_is_held_and_let_go_as_any_other() {
     // What it writes is not known, so it may be anything.
     check("SELECT a FROM other.t", "INSERT INTO t (b) VALUES (1) | SELECT a FROM other.t", "P r");
     check("SELECT 1", "KILL 7 | SELECT 1", "Kill R");
+}
+
+#[test]
+fn several_statements_are_allowed_where_there_may_be_several() {
+    let check = |text: &str, mode: Mode, expected: bool| {
+        for asked in [true, false] {
+            let mut stage = Stage::new();
+            if asked {
+                stage.session.allow_multi_statements();
+            }
+            let statement = stage.classifier.classify(&mut stage.shapes, text.as_bytes(), mode);
+            let plan = stage.session.plan(&statement, SPLIT, &stage.freshness);
+            let Plan::Forward(forward) = plan else { panic!("not forwarded") };
+            assert_eq!(forward.needs.multi_statements, asked && expected, "{text}");
+        }
+    };
+    let gbk = Mode { lexable: false, ..Mode::default() };
+    check("SELECT 1", Mode::default(), false);
+    check("SELECT 1; SELECT 2", Mode::default(), true);
+    check("SELECT 1 /*!99999 ; SELECT 2 */", Mode::default(), true);
+    check("SELECT 1; SELECT 2", gbk, true);
+    check(&format!("SELECT '{}'; SELECT 2", "x".repeat(20_000)), Mode::default(), true);
 }
 
 #[test]

@@ -137,7 +137,7 @@ mod tests {
             "SET SESSION sql_mode='NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO'",
             "SET sql_mode = ''",
             "SET @@SESSION.sql_mode = 'ANSI'",
-            "SET @@time_zone := '+00:00'",
+            "SET @@LOCAL.time_zone := '+00:00'",
             "SET LOCAL time_zone = SYSTEM",
             "SET SESSION group_concat_max_len = 1000000, foreign_key_checks = 0",
             "SET SESSION SQL_BIG_SELECTS=1",
@@ -157,6 +157,7 @@ mod tests {
         for text in [
             "SET sql_mode = CONCAT(@@sql_mode, ',ANSI')",
             "SET sql_mode = DEFAULT",
+            "SET @@sql_mode = ''",
             "SET NAMES DEFAULT",
             "SET NAMES utf8mb4, @x = 1",
             "SET sql_mode = @@GLOBAL.sql_mode",

@@ -67,19 +67,22 @@ fn item(tokens: Lexemes<'_, '_>, at: usize, end: usize) -> Option<Setting> {
         name = format!("{name}.{}", tokens.name(after + 1)?.to_ascii_lowercase());
         after += 2;
     }
-    // `SET @@x` without a scope sets the session's value.
-    let scope = scope.unwrap_or(next_or_session(&name, system));
+    let scope = scope.unwrap_or(scope_of(&name, system));
     let literal = is_literal(tokens, assigned(tokens, after)?, end);
     Some(Setting { name: canonical(name), scope, literal })
 }
 
-/// `SET @@transaction_isolation = x` alone, unlike all other `@@`, is for the next transaction.
-fn next_or_session(name: &str, system: bool) -> Scope {
+/// Without a word for the scope: `SET @@transaction_isolation = x`, unlike all other `@@`, is for
+/// the next transaction. The others are for the session, but both families of servers report to
+/// `session_track_system_variables` only what is set as `x`, `SESSION x` or `@@SESSION.x`.
+fn scope_of(name: &str, system: bool) -> Scope {
     let one_shot =
         ["transaction_isolation", "tx_isolation", "transaction_read_only", "tx_read_only"];
-    match system && one_shot.contains(&name) {
-        true => Scope::NextTransaction,
-        false => Scope::Session,
+    match system {
+        true if one_shot.contains(&name) => Scope::NextTransaction,
+        // The status flags tell.
+        true if name != "autocommit" => Scope::Untold,
+        _ => Scope::Session,
     }
 }
 

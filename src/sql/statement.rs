@@ -136,6 +136,8 @@ pub struct Setting {
 pub enum Scope {
     /// This connection's.
     Session,
+    /// This connection's too, but said as `@@x` without a scope: no tracker tells of that.
+    Untold,
     /// The server's (GLOBAL, PERSIST, PERSIST_ONLY).
     Global,
     /// The next transaction's only.

@@ -307,6 +307,10 @@ impl<'a> AuthStep<'a> {
         match cursor.u8() {
             Ok(0x00) => Ok(Self::Ok),
             Ok(0x01) => Ok(Self::More(cursor.rest())),
+            // The request of before 4.1 names nothing, and means one plugin.
+            Ok(0xfe) if cursor.remaining() == 0 => {
+                Ok(Self::Switch { plugin: b"mysql_old_password", nonce: b"" })
+            }
             Ok(0xfe) => {
                 let plugin = cursor.nul_bytes()?;
                 let rest = cursor.rest();

@@ -11,6 +11,7 @@ on_both!(
     reset_and_change_of_user,
     with_and_without_a_database,
     several_statements_only_for_who_asked,
+    variables_that_no_tracker_tells_of,
     a_transaction_is_rolled_back_when_its_client_leaves,
     a_write_never_lands_in_another_database,
     what_triggers_leave,
@@ -26,6 +27,8 @@ fn single(stack: &Stack) -> Proxy {
 const TRACES: &[(&str, &str)] = &[
     ("SET SESSION sql_mode = 'ANSI_QUOTES'", "SELECT @@SESSION.sql_mode LIKE '%ANSI_QUOTES%'"),
     ("SET time_zone = '+07:00'", "SELECT @@SESSION.time_zone = '+07:00'"),
+    ("SET @@time_zone = '+08:00'", "SELECT @@SESSION.time_zone = '+08:00'"),
+    ("SET @@sql_mode = 'ANSI'", "SELECT @@SESSION.sql_mode LIKE '%ANSI%'"),
     ("SET @secret = 'known'", "SELECT IFNULL(@secret, 0)"),
     ("SELECT GET_LOCK('leak', 0)", "SELECT IS_USED_LOCK('leak') IS NOT NULL"),
     ("SET NAMES latin1", "SELECT @@character_set_client = 'latin1'"),
@@ -136,6 +139,22 @@ fn with_and_without_a_database(flavour: Flavour) {
     assert!([1044, 1049].contains(&refused.code()), "{refused}");
 }
 
+fn variables_that_no_tracker_tells_of(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "untold");
+    let proxy = single(&stack);
+    proxy.client(&tenant).quit();
+    proxy.wait_for_readers(2);
+    for set in ["SET @@sql_mode = 'PIPES_AS_CONCAT'", "SET @@LOCAL.sql_mode = 'PIPES_AS_CONCAT'"] {
+        let mut client = proxy.client(&tenant);
+        client.run(set);
+        for _ in 0..3 {
+            assert_eq!(client.cell("SELECT 'a' || 'b'"), "ab", "{set}");
+        }
+        client.quit();
+    }
+}
+
 fn several_statements_only_for_who_asked(flavour: Flavour) {
     let stack = Stack::shared(flavour);
     let tenant = prepare(&stack, "several");
@@ -148,6 +167,13 @@ fn several_statements_only_for_who_asked(flavour: Flavour) {
         asked.run("SET @held = 1");
         assert_eq!(asked.query_all(several).unwrap().len(), 3, "on a held connection");
         asked.quit();
+        // What is not read to its end may hold several too: for its length, or its character set.
+        let mut long = Client::connect(&proxy.address, &asking).unwrap();
+        let text = format!("SELECT '{}'; SELECT 2", "x".repeat(20_000));
+        assert_eq!(long.query_all(&text).unwrap().len(), 2, "a long text");
+        long.run("SET NAMES gbk");
+        assert_eq!(long.query_all("SELECT 1; SELECT 2").unwrap().len(), 2, "under gbk");
+        long.quit();
         let mut other = proxy.client(&tenant);
         assert_eq!(other.refused(several), 1064, "on the connection that was just used so");
         other.simple(27, &[0, 0]).expect("COM_SET_OPTION");

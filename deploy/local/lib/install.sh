@@ -3,13 +3,15 @@
 
 install() { # WHAT...
   local what packages=()
-  [ $# -gt 0 ] || die "install what? servers mysql97 mysql56 clients wordpress build tools stranger"
+  [ $# -gt 0 ] || die "install what? servers mysql97 mysql56 clients wordpress build tools regression python stranger"
   for what in "$@"; do
     case $what in
       servers) packages+=(mariadb-server mariadb-client openssl);;
       wordpress) packages+=(php-cli php-mysql wordpress wordpress-theme-twentytwentythree curl);;
       build) packages+=(gcc libc6-dev make);;
       tools) packages+=(haproxy prometheus shellcheck curl);;
+      regression) packages+=(mariadb-test);;
+      python) packages+=(python3 python3-pip);;
       stranger) packages+=(debootstrap);;
       mysql97) packages+=(mariadb-server);;   # for the account "mysql" and mysqld's system libraries
       mysql56)
@@ -18,7 +20,7 @@ install() { # WHAT...
       clients)
         command -v npm >/dev/null || packages+=(npm)
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
-      *) die "install: unknown '$what': servers mysql97 mysql56 clients wordpress build tools stranger";;
+      *) die "install: unknown '$what': servers mysql97 mysql56 clients wordpress build tools regression python stranger";;
     esac
   done
   install_packages "${packages[@]}"

@@ -179,7 +179,9 @@ SET CHARACTER SET utf8 ==> P Set character_set:Session
 SET CHARSET 'latin1' ==> P Set character_set:Session
 SET sql_mode = DEFAULT ==> P Set ~sql_mode:Session
 SET sql_mode = CONCAT(@@sql_mode, ',x') ==> P Set ~sql_mode:Session
-SET @@sql_mode = '', @@GLOBAL.x = 1, LOCAL y = ON, PERSIST z = -1 ==> P Set sql_mode:Session x:Global y:Session z:Global
+SET @@sql_mode = '', @@GLOBAL.x = 1, LOCAL y = ON, PERSIST z = -1 ==> P Set sql_mode:Untold x:Global y:Session z:Global
+SET @@autocommit = 0 ==> P Set autocommit:Session
+SET @@SESSION.sql_mode = '' ==> P Set sql_mode:Session
 SET @a = 1, @b := 'x', @`c` = NOW() ==> P Set USER_VARIABLE a:User b:User ~c:User
 SET SESSION sql_mode = (SELECT 1) ==> P Set ~sql_mode:Session
 SET @'a b' = 1 ==> P Set USER_VARIABLE a b:User

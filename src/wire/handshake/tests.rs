@@ -185,8 +185,8 @@ fn steps() {
     check(b"\xff\x15\x04#28000no", Some(AuthStep::Err));
     check(b"\x01\x04", Some(AuthStep::More(b"\x04")));
     check(b"\x01", Some(AuthStep::More(b"")));
+    check(b"\xfe", Some(AuthStep::Switch { plugin: b"mysql_old_password", nonce: b"" }));
     check(b"\xfeplug\0", Some(AuthStep::Switch { plugin: b"plug", nonce: b"" }));
-    check(b"\xfe", None);
     check(b"\x02", None);
     check(b"", None);
 
