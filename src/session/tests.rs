@@ -411,3 +411,27 @@ fn reads_stay_on_the_replica_that_served_the_last_one() {
     };
     assert_eq!(forward.want.sticky, Some(ServerId(5)));
 }
+
+/// What makes a session without a schema keep its connection is not sent over one that has another
+/// session's schema: what it says next would run there.
+#[test]
+fn a_kept_connection_has_no_other_schema() {
+    let check = |text: &str, expected: bool| {
+        let mut stage = Stage::new();
+        stage.session = Session::new(1, Mode::default());
+        let statement =
+            stage.classifier.classify(&mut stage.shapes, text.as_bytes(), Mode::default());
+        let Plan::Forward(forward) = stage.session.plan(&statement, SPLIT, &stage.freshness) else {
+            panic!("{text}")
+        };
+        assert_eq!(forward.needs.any_database, expected, "{text}");
+    };
+    check("SELECT 1", true);
+    check("SET NAMES utf8mb4", true);
+    check("USE wp", true);
+    check("SET autocommit = 0", false);
+    check("SELECT @a", false);
+    check("SELECT GET_LOCK('a', 0)", false);
+    check("SET @a = 1", false);
+    check("SELECT a FROM t", false);
+}

@@ -286,6 +286,28 @@ fn what_triggers_leave(flavour: Flavour) {
     assert_eq!(second.cell("SELECT IS_USED_LOCK('by_trigger')"), "NULL");
 }
 
+/// Global settings of the primary that are put back at the end.
+struct Restored(Client, Vec<(&'static str, String)>);
+
+impl Restored {
+    fn of(stack: &Stack, names: &[&'static str]) -> Self {
+        let mut root = stack.root(PRIMARY);
+        let read = |name: &&'static str| (*name, root.cell(&format!("SELECT @@GLOBAL.{name}")));
+        let values = names.iter().map(read).collect();
+        Self(root, values)
+    }
+}
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        for (name, value) in &self.1 {
+            let number = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty();
+            let value = if number { value.clone() } else { format!("'{value}'") };
+            let _done = self.0.query(&format!("SET GLOBAL {name} = {value}"));
+        }
+    }
+}
+
 /// `SET GLOBAL` reaches no open connection: neither those of the pool, nor any of a replica.
 fn new_sessions_begin_as_the_primary_says_now(flavour: Flavour) {
     let stack = Stack::alone(flavour);
@@ -307,6 +329,8 @@ fn new_sessions_begin_as_the_primary_says_now(flavour: Flavour) {
     };
     assert_eq!(lengths(), ["90"; 8]);
     let before = proxy.metric("forebay_route_total", &["target=\"replica\""]);
+    // The stack is others' after this, whatever comes of it.
+    let _restored = Restored::of(&stack, &["group_concat_max_len", "sql_mode"]);
     first.run("SET GLOBAL group_concat_max_len = 16");
     first.run("SET GLOBAL sql_mode = CONCAT(@@GLOBAL.sql_mode, ',ANSI_QUOTES')");
     until("all begin with it", || lengths() == ["16"; 8]);
