@@ -401,9 +401,7 @@ impl Session {
 
     /// The last write of any schema that it reads.
     fn floor<'a>(&'a self, it: &'a Statement, freshness: &Freshness) -> Ordinal {
-        // Tables about tables tell of every schema: after CREATE TABLE an empty answer is stale.
-        let about_all = |table: &Table| table.schema.as_deref().is_some_and(is_system_schema);
-        if !it.tables_known || it.reads.iter().any(about_all) {
+        if !it.tables_known {
             return freshness.floor(&Touched::Everything);
         }
         if it.reads.iter().all(|table| table.schema.is_none()) {
