@@ -110,7 +110,7 @@ async fn servers_of_all_kinds() {
     check(off, &[b"\xff\x10\x04Too many connections"], "refused: 1040 (HY000): Too many").await;
     check(off, &[&[10, 0]], "malformed").await;
     check(off, &[b""], "malformed").await;
-    check(off, &[&native, b"\xfe"], "malformed").await;
+    check(off, &[&native, b"\xfe"], "mysql_old_password").await;
     check(off, &[&native, b"\x07"], "malformed").await;
     check(Mode::Preferred, &[&native, ok], "Status(2)").await;
     check(Mode::Required, &[&native, ok], "the server offers no TLS").await;

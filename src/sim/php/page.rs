@@ -3,7 +3,7 @@
 //! Every step knows the answer that it must get.
 
 use super::visit::{Meaning, Over, Reply, Visit};
-use crate::sim::mysql::{defaults, set_names};
+use crate::sim::mysql::set_names;
 use crate::sim::store::{ITEMS, Place, SCHEMAS, Table};
 use crate::wire::reply::Expect;
 
@@ -368,7 +368,7 @@ impl Visit {
     async fn reset(&mut self) -> Result<(), Over> {
         self.oracle.unlocked(self.number);
         if self.say_nothing_wrong(COM_RESET_CONNECTION, b"").await? {
-            self.believed.variables = defaults(true);
+            self.believed.variables.clone_from(&self.reset);
             self.insert_id = Some(0);
         }
         Ok(())

@@ -3,8 +3,10 @@
 //! An answer is walked by `wire::reply` as the client's own library would: wrong numbers, bytes
 //! nobody asked for, a closed connection or silence are failures, whatever else is going on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use memchr::memmem;
 use tokio::io::DuplexStream;
 use tokio::time::timeout;
 
@@ -44,6 +46,8 @@ pub(super) struct Visit {
     pub(super) random: Random,
     /// What one server's own connection would be like.
     pub(super) believed: Believed,
+    /// Its variables after a reset: MariaDB leaves the character set of the login.
+    pub(super) reset: BTreeMap<&'static str, String>,
     /// LAST_INSERT_ID(), if it is sure.
     pub(super) insert_id: Option<u64>,
     /// Writes so far: they number the tokens.
@@ -92,6 +96,7 @@ impl Visit {
             line: Line::new(pipe, random.fork(), temper),
             random,
             believed: Believed { variables: defaults(true), ..Believed::default() },
+            reset: defaults(true),
             insert_id: Some(0),
             tokens: 0,
             capabilities,
@@ -154,6 +159,9 @@ impl Visit {
         if let Some((_, name, collation)) = COLLATIONS.into_iter().find(|it| it.0 == charset) {
             set_names(&mut self.believed.variables, name);
             self.believed.variables.insert("collation_connection", collation.to_owned());
+        }
+        if memmem::find(&greeting.version, b"MariaDB").is_some() {
+            self.reset.clone_from(&self.believed.variables);
         }
         let names = self.capabilities.has(Capabilities::CONNECT_WITH_DB);
         let database = self.random.pick(&SCHEMAS).filter(|_| names);
