@@ -168,6 +168,13 @@ impl Session {
         self.insert_id = insert_id;
         self.insert_id_lost = insert_id.is_none();
         self.holds.end(Hold::InsertId);
+        self.holds.end(Hold::Diagnostics);
+    }
+
+    /// The held connection was given away, and the warnings that nobody asked for with it.
+    pub fn give_up_warnings(&mut self) {
+        debug_assert!(self.holds.is_revocable());
+        self.holds.end(Hold::Diagnostics);
     }
 
     /// The connection that was kept for what its last statements left died.

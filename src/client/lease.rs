@@ -23,6 +23,8 @@ use crate::wire::capability::Capabilities;
 
 /// What a server says to a password that is no longer right.
 const ACCESS_DENIED: u16 = 1045;
+/// Warnings that nobody asked for are kept so long from others who wait for the connection.
+const WARNINGS_KEPT: Duration = Duration::from_secs(1);
 /// Between two looks whether a lost primary is back.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -231,14 +233,20 @@ impl Conversation {
     }
 
     /// Waits until another session waits for the connection that this one keeps for no more than
-    /// an insert id. For ever while it keeps none such.
+    /// an insert id, or for warnings that it has not asked for in a second: PHP asks at once, and a
+    /// pool of one connection stood still. For ever while it keeps none such.
     pub(super) fn primary_wanted(&self) -> impl Future<Output = ()> + Send + use<> {
-        let revocable = self.session.holds().is_revocable();
-        let lease = self.leases.primary.as_ref().filter(|_| revocable);
+        let holds = self.session.holds();
+        let lease = self.leases.primary.as_ref().filter(|_| holds.is_revocable());
         let pool = lease.map(|lease| std::sync::Arc::clone(lease.pool()));
         async move {
             match pool {
-                Some(pool) => pool.wanted().await,
+                Some(pool) => {
+                    if holds.has(Hold::Diagnostics) {
+                        sleep(WARNINGS_KEPT).await;
+                    }
+                    pool.wanted().await;
+                }
                 None => std::future::pending().await,
             }
         }
@@ -247,6 +255,11 @@ impl Conversation {
     /// Asks the kept connection for LAST_INSERT_ID() and gives it to whoever waits.
     pub(super) async fn give_up_primary(&mut self) {
         let Some(mut lease) = self.leases.primary.take() else { return };
+        if !self.session.holds().has(Hold::InsertId) {
+            self.session.give_up_warnings();
+            lease.residue = true;
+            return lease.give_back(0);
+        }
         let answer = insert_id_of(&mut lease).await;
         self.session.give_up(answer);
         if answer.is_some() {

@@ -146,10 +146,11 @@ impl Holds {
         self.0 & !SOFT != 0
     }
 
-    /// Only an insert id: it can be asked for and the connection given away.
+    /// Only what the client may ask for next: an insert id, which can be asked for first, or
+    /// warnings. The connection can be given away.
     #[must_use]
     pub const fn is_revocable(self) -> bool {
-        self.0 == Hold::InsertId.bit()
+        self.0 != 0 && !self.is_hard()
     }
 
     /// Whether a connection that was held for these must be reset before another session has it.
@@ -195,7 +196,7 @@ mod tests {
         holds.add(Hold::InsertId);
         assert!(!holds.is_hard() && holds.is_revocable() && holds.leaves_residue());
         holds.add(Hold::Diagnostics);
-        assert!(!holds.is_hard() && !holds.is_revocable());
+        assert!(!holds.is_hard() && holds.is_revocable());
         holds.add(Hold::Transaction);
         assert!(holds.is_hard());
         holds.end(Hold::Transaction);
