@@ -79,6 +79,7 @@ impl Talk<'_> {
                     session.lost();
                 }
             }
+            session.is_heard = !self.line.is_closed();
             let reply = match fault {
                 Some(Fault::LostBefore) => return None,
                 Some(Fault::Leaves) => {
