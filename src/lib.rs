@@ -29,6 +29,11 @@
 //! | a visitor sees an old page after a save | [`freshness`] |
 //! | which replica, and why that one? | [`cluster::pick`](mod@cluster::pick) |
 //! | what is sent in front of a statement? | `backend::setup` |
+//! | what is answered without a server? | [`session::local`], `backend::replays` |
+//! | what becomes of a prepared statement? | [`session::execute`], `client::statement` |
+//! | who is here, and who may be killed? | `client::registry`, `client::kill` |
+//! | which server's certificate is believed? | `link::tls` |
+//! | which rule of the protocol is held by which test? | `tests/rules.md` |
 //! | start reading | `client::serve`, then [`session::plan`] |
 //! | a config key, a metric, a bound | `config::raw`, `metrics::name`, [`limits`] |
 //!

@@ -27,8 +27,7 @@ mod verb;
 
 pub use cache::{Classifier, LocalCache};
 pub use effect::Effects;
-#[cfg(test)]
-pub(crate) use replayable::VARIABLES as REPLAYABLE_VARIABLES;
+pub use setting::CARRIED_VARIABLES;
 pub use statement::{Hint, Proof, Scope, Setting, Statement, Unfit};
 pub use table::{Table, is_system_schema};
 pub use verb::Verb;

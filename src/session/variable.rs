@@ -7,47 +7,9 @@
 use std::hash::Hasher as _;
 
 use crate::limits;
+use crate::sql::CARRIED_VARIABLES as CARRIED;
 use crate::wire::ok::Tracked;
 
-/// A variable that is carried. Order counts: `character_set_connection` resets the collation, so
-/// it stands before `collation_connection`.
-const CARRIED: &[&str] = &[
-    "character_set_client",
-    "character_set_results",
-    "character_set_connection",
-    "collation_connection",
-    "sql_mode",
-    "time_zone",
-    "group_concat_max_len",
-    "sql_big_selects",
-    "sql_select_limit",
-    "max_join_size",
-    "wait_timeout",
-    "interactive_timeout",
-    "net_read_timeout",
-    "net_write_timeout",
-    "lc_time_names",
-    "default_week_format",
-    "div_precision_increment",
-    "max_sort_length",
-    "foreign_key_checks",
-    "unique_checks",
-    "sql_safe_updates",
-    "sql_quote_show_create",
-    "sql_auto_is_null",
-    "sql_notes",
-    "sql_warnings",
-    "innodb_lock_wait_timeout",
-    "lock_wait_timeout",
-    "max_execution_time",
-    "max_statement_time",
-    "sort_buffer_size",
-    "join_buffer_size",
-    "tmp_table_size",
-    "max_heap_table_size",
-    "optimizer_switch",
-    "default_storage_engine",
-];
 /// Variables whose fresh-login values on the primary are imposed on replicas too.
 pub const BASELINE: &[&str] = &[
     "character_set_client",

@@ -5,47 +5,19 @@
 //! it was answered before, and how, is `session::local`'s to know. Called by `rule`.
 
 use super::rule::Lexemes;
+use super::setting::CARRIED_VARIABLES;
 use super::token::Kind;
 use super::verb::Found;
 use super::{Effects, Scope, Statement, Verb};
 
-/// Variables that any account may set, whose value is what it was set to and touches no other.
-/// (Setting `max_join_size` resets `sql_big_selects`; `optimizer_switch` changes by parts.)
-pub(crate) const VARIABLES: [&str; 33] = [
-    "character_set_client",
-    "character_set_results",
-    "character_set_connection",
-    "collation_connection",
-    "sql_mode",
-    "time_zone",
-    "group_concat_max_len",
-    "sql_big_selects",
-    "sql_select_limit",
-    "wait_timeout",
-    "interactive_timeout",
-    "net_read_timeout",
-    "net_write_timeout",
-    "lc_time_names",
-    "default_week_format",
-    "div_precision_increment",
-    "max_sort_length",
-    "foreign_key_checks",
-    "unique_checks",
-    "sql_safe_updates",
-    "sql_quote_show_create",
-    "sql_auto_is_null",
-    "sql_notes",
-    "sql_warnings",
-    "innodb_lock_wait_timeout",
-    "lock_wait_timeout",
-    "max_execution_time",
-    "max_statement_time",
-    "sort_buffer_size",
-    "join_buffer_size",
-    "tmp_table_size",
-    "max_heap_table_size",
-    "default_storage_engine",
-];
+/// Carried, but not by a plain value: setting the first resets `sql_big_selects`, the second changes
+/// by parts.
+const NOT_PLAIN: [&str; 2] = ["max_join_size", "optimizer_switch"];
+
+/// A variable that any account may set, whose value is what it was set to and touches no other.
+fn is_plain(name: &str) -> bool {
+    CARRIED_VARIABLES.contains(&name) && !NOT_PLAIN.contains(&name)
+}
 
 /// Whether one statement may be answered from memory.
 pub(crate) fn is_replayable(statement: &Statement, tokens: Lexemes<'_, '_>, found: Found) -> bool {
@@ -59,7 +31,7 @@ pub(crate) fn is_replayable(statement: &Statement, tokens: Lexemes<'_, '_>, foun
 
 fn is_plain_set(statement: &Statement) -> bool {
     let odd = Effects::USER_VARIABLE | Effects::CALLS_UNKNOWN | Effects::DANGER;
-    let plain = |name: &str| name == "names" || VARIABLES.contains(&name);
+    let plain = |name: &str| name == "names" || is_plain(name);
     !statement.effects.has_any(odd)
         && !statement.settings.is_empty()
         && statement
@@ -79,8 +51,9 @@ fn asks_for_variables(tokens: Lexemes<'_, '_>) -> bool {
         if (tokens.word(at, "SESSION") || tokens.word(at, "LOCAL")) && tokens.symbol(at + 1, b'.') {
             at += 2;
         }
-        let named = |name: &&str| tokens.text(at).eq_ignore_ascii_case(name.as_bytes());
-        if tokens.kind(at) != Kind::Word || !VARIABLES.iter().any(named) {
+        let named =
+            |name: &&str| is_plain(name) && tokens.text(at).eq_ignore_ascii_case(name.as_bytes());
+        if tokens.kind(at) != Kind::Word || !CARRIED_VARIABLES.iter().any(named) {
             return false;
         }
         at += 1;

@@ -7,6 +7,46 @@ use super::rule::Lexemes;
 use super::token::Kind;
 use super::{Scope, Setting};
 
+/// Session variables that are carried from one connection to another. Order counts:
+/// `character_set_connection` resets the collation, so it stands before `collation_connection`.
+pub const CARRIED_VARIABLES: &[&str] = &[
+    "character_set_client",
+    "character_set_results",
+    "character_set_connection",
+    "collation_connection",
+    "sql_mode",
+    "time_zone",
+    "group_concat_max_len",
+    "sql_big_selects",
+    "sql_select_limit",
+    "max_join_size",
+    "wait_timeout",
+    "interactive_timeout",
+    "net_read_timeout",
+    "net_write_timeout",
+    "lc_time_names",
+    "default_week_format",
+    "div_precision_increment",
+    "max_sort_length",
+    "foreign_key_checks",
+    "unique_checks",
+    "sql_safe_updates",
+    "sql_quote_show_create",
+    "sql_auto_is_null",
+    "sql_notes",
+    "sql_warnings",
+    "innodb_lock_wait_timeout",
+    "lock_wait_timeout",
+    "max_execution_time",
+    "max_statement_time",
+    "sort_buffer_size",
+    "join_buffer_size",
+    "tmp_table_size",
+    "max_heap_table_size",
+    "optimizer_switch",
+    "default_storage_engine",
+];
+
 /// Reads what follows the word SET. Empty if any of it is not understood.
 pub(crate) fn read(tokens: Lexemes<'_, '_>, at: usize, executable: bool) -> Vec<Setting> {
     let scoped = usize::from(scope(tokens, at).is_some());

@@ -10,7 +10,7 @@ use crate::session::local::{Key, Recording};
 use crate::session::observe::{Ending, Outcome, Replied, Said, Sent};
 use crate::session::plan::{Plan, Policy};
 use crate::session::variable::Values;
-use crate::sql::{Classifier, LocalCache, Mode, REPLAYABLE_VARIABLES, Statement};
+use crate::sql::{Classifier, LocalCache, Mode, Statement};
 use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
 use crate::wire::ok::{Status, Tracked};
@@ -63,13 +63,6 @@ fn run(session: &mut Session, text: &str, summary: &Summary) {
 
 fn fresh() -> Session {
     Session::new(1, Mode::default())
-}
-
-#[test]
-fn what_may_be_replayed_is_carried() {
-    for name in REPLAYABLE_VARIABLES {
-        assert!(Values::carries(name), "{name}");
-    }
 }
 
 #[test]
