@@ -6,6 +6,7 @@
 //! sockets: `session` and `backend` call it.
 
 pub mod floor;
+pub mod level;
 pub mod pending;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use floor::{Floors, Touched};
+pub use level::{Level, Levels, Sight};
 pub use pending::Pending;
 
 use crate::cluster::{Live, Snapshot};
@@ -166,7 +168,11 @@ impl Freshness {
     /// `live` must be the incarnation that said it.
     pub fn advance(&self, live: &Live, position: Option<&Position>, now: Instant) -> Ordinal {
         let mut pending = self.lock();
-        let applied = pending.applied(live.applied(), position, now);
+        let before = live.applied();
+        let applied = pending.applied(before, position, now);
+        if let Some(delay) = pending.delay(before, applied, now) {
+            live.observe_delay(u32::try_from(delay.as_micros()).unwrap_or(u32::MAX));
+        }
         if let Some(position) = position {
             pending.compact(applied, position);
         }

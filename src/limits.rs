@@ -97,6 +97,11 @@ pub const LONG_DATA_BYTES_PER_SESSION_MAX: usize = 1024 * 1024;
 pub const FLOOR_SCHEMAS_MAX: usize = 4 * 1024;
 /// Writes whose arrival at the replicas is awaited one by one.
 pub const WRITES_PENDING_MAX: usize = 16 * 1024;
+/// A fence that is not back by then sends its reads to the primary.
+pub const FENCE_WAIT_MS: u64 = 1_000;
+/// So long may the follower be behind a fence, or a client's own write, before all that it has not
+/// shown counts as a write to everything.
+pub const STREAM_WAIT_MS: u64 = 50;
 /// Bytes of a position (a GTID set or list) that are read.
 pub const POSITION_BYTES_MAX: usize = 1024 * 1024;
 /// Parts of the position that all applied writes are merged into; past that its gaps are closed.
