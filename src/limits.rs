@@ -97,6 +97,10 @@ pub const LONG_DATA_BYTES_PER_SESSION_MAX: usize = 1024 * 1024;
 pub const FLOOR_SCHEMAS_MAX: usize = 4 * 1024;
 /// Writes whose arrival at the replicas is awaited one by one.
 pub const WRITES_PENDING_MAX: usize = 16 * 1024;
+/// An event of the primary's log that is looked into; of a longer one only its table is known.
+pub const BINLOG_EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// A compressed transaction, or rows, inflated; larger ones are known by what is outside of them.
+pub const BINLOG_PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a position (a GTID set or list) that are read.
 pub const POSITION_BYTES_MAX: usize = 1024 * 1024;
 /// Parts of the position that all applied writes are merged into; past that its gaps are closed.
