@@ -9,6 +9,7 @@ pub mod dial;
 pub mod dialer;
 pub mod fleet;
 pub mod pool;
+pub mod position_question;
 pub mod probe;
 pub mod query;
 pub mod replays;
