@@ -11,6 +11,7 @@ pub mod dialer;
 pub mod fence;
 pub mod fleet;
 pub mod pool;
+pub mod position_question;
 pub mod probe;
 pub mod query;
 pub mod replays;

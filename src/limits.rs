@@ -122,6 +122,8 @@ pub const BINLOG_EVENT_BYTES_MAX: usize = 1024 * 1024;
 pub const BINLOG_PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a position (a GTID set or list) that are read.
 pub const POSITION_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a binary log file's name.
+pub const LOG_FILE_NAME_BYTES_MAX: usize = 512;
 /// Parts of the position that all applied writes are merged into; past that its gaps are closed.
 pub const POSITION_PARTS_KEPT_MAX: usize = 64;
 /// Views, and tables of engines that are read from the primary, that one account may see; with
