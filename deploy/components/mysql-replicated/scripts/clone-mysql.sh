@@ -6,6 +6,8 @@
 source /scripts/lib.sh
 
 bootstrap=${MYSQL_BOOTSTRAP:-auto}
+# the server's own configuration, without what only the real one has to do
+server=(mysqld --defaults-file=/conf/server.cnf --skip-networking --skip-log-bin --super-read-only=OFF)
 seed=0
 
 main() {
@@ -35,12 +37,9 @@ fill_primary() {
 
 make_database() {
   say "making an empty database"
-  server --initialize-insecure --datadir=/data/new
+  "${server[@]}" --initialize-insecure --datadir=/data/new
   move_in
 }
-
-# The server's own configuration, without what only the real one has to do.
-server() { mysqld --defaults-file=/conf/server.cnf --skip-networking --skip-log-bin --super-read-only=OFF "$@"; }
 
 # Not the primary if it can be helped: the next lower ordinal first.
 donors() {
@@ -67,8 +66,8 @@ fill_from() { # PEER...
 # CLONE is a statement, so it takes a server to say it to: an empty one, gone afterwards.
 start_seed() {
   local small=(--datadir=/data/seed --auto-generate-certs=OFF --performance-schema=OFF --innodb-buffer-pool-size=64M)
-  server --initialize-insecure "${small[@]}"
-  server "${small[@]}" --socket=/run/mysqld/seed.sock --pid-file=/data/seed/pid &
+  "${server[@]}" --initialize-insecure "${small[@]}"
+  "${server[@]}" "${small[@]}" --socket=/run/mysqld/seed.sock --pid-file=/data/seed/pid &
   seed=$!
   until at_seed "DO 1" 2>/dev/null; do
     kill -0 "$seed" 2>/dev/null || die "no server to copy with"

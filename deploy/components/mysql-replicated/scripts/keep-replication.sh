@@ -12,23 +12,21 @@ look_at_primary_s=15
 trap 'exit 0' TERM INT
 
 main() {
-  local since=$SECONDS looked=-$look_at_primary_s
+  local since=$SECONDS looked=-$look_at_primary_s target=''
   rm -f "$joined"
   until here "DO 1" 2>/dev/null; do pause 0.5; done
   if is_primary; then say "this is the primary"; : >"$joined"; fi
   while :; do
     is_primary || follow
-    pause 2
+    if [ -e "$joined" ]; then pause 2; else pause 0.5; fi
   done
 }
 
 follow() {
   local state
   state=$(threads) || return 0   # the server is away
-  if [ "$state" = OFF/OFF/0 ] || [ $((SECONDS - looked)) -ge $look_at_primary_s ]; then
+  if [ ! -e "$joined" ] || [ "$state" = OFF/OFF/0 ] || [ $((SECONDS - looked)) -ge $look_at_primary_s ]; then
     looked=$SECONDS
-    judge "$state"
-  elif [ ! -e "$joined" ]; then
     judge "$state"
   fi
 }
@@ -50,8 +48,12 @@ judge() { # STATE
   fi
   if ! contains "$theirs" "$mine"; then refuse; return 0; fi
   case $1 in
-    OFF/OFF/0) say "the primary has all that is here: following it"; here "START REPLICA";;
-    ON/ON/*) [ -e "$joined" ] || ! contains "$mine" "$theirs" || join "caught up";;
+    OFF/OFF/0)
+      say "the primary has all that is here: following it"
+      here "START REPLICA"
+      # caught up is who has what the primary has now; what it gets meanwhile would be a race
+      target=$theirs;;
+    ON/ON/*) [ -e "$joined" ] || ! contains "$mine" "${target:=$theirs}" || join "caught up";;
     *) say "replication stands: $1; see SHOW REPLICA STATUS";;
   esac
 }
