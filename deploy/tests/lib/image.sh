@@ -137,7 +137,8 @@ lives_without_names() { eventually is_alive && container ps forebay >/dev/null; 
 client() { mariadb --no-defaults --user=wordpress --password=wordpress --connect-timeout=5 --batch --skip-column-names "$@"; }
 
 query() { # STATEMENT EXPECTED
-  [ "$(client --host=127.0.0.1 --ssl --execute="$1")" = "$2" ]
+  local answer
+  answer=$(client --host=127.0.0.1 --ssl --execute="$1") && [ "$answer" = "$2" ]
 }
 
 status() { awk -v name="$1:" '$1 == name { print $2 }' "/proc/$(container state forebay | jq .pid)/status"; }
