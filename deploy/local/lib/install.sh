@@ -3,7 +3,7 @@
 
 install() { # WHAT...
   local what packages=()
-  [ $# -gt 0 ] || die "install what? servers mysql97 mysql56 clients wordpress build tools regression python stranger"
+  [ $# -gt 0 ] || die "install what? servers mysql97 mysql56 clients wordpress build tools regression python redis stranger"
   for what in "$@"; do
     case $what in
       servers) packages+=(mariadb-server mariadb-client openssl);;
@@ -12,6 +12,7 @@ install() { # WHAT...
       tools) packages+=(haproxy prometheus shellcheck curl);;
       regression) packages+=(mariadb-test);;
       python) packages+=(python3 python3-pip);;
+      redis) packages+=(redis-server php-redis python3);;   # python3 drives the site
       stranger) packages+=(debootstrap);;
       mysql97) packages+=(mariadb-server);;   # for the account "mysql" and mysqld's system libraries
       mysql56)
@@ -20,7 +21,7 @@ install() { # WHAT...
       clients)
         command -v npm >/dev/null || packages+=(npm)
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
-      *) die "install: unknown '$what': servers mysql97 mysql56 clients wordpress build tools regression python stranger";;
+      *) die "install: unknown '$what': servers mysql97 mysql56 clients wordpress build tools regression python redis stranger";;
     esac
   done
   install_packages "${packages[@]}"
@@ -68,7 +69,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "$@" 8>&- </dev/null >/dev/null
 if [ -d /run/systemd/system ]; then
-  for unit in mariadb apache2 haproxy prometheus; do
+  for unit in mariadb apache2 haproxy prometheus redis-server; do
     grep -qx "$unit.service" <<<"$before" || systemctl disable -q "$unit" 2>/dev/null || true
   done
 fi
