@@ -10,7 +10,7 @@ SUITE   ?=
 SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run tests/conformance/run tests/conformance/clean \
 	benches/load/run .ci/run
 
-.PHONY: help demo test conformance build install lint shellcheck deny fuzz bench leaks stranger
+.PHONY: help demo test conformance build install lint shellcheck deny fuzz bench leaks freshness stranger
 
 help:
 	@echo 'make demo [ONCE=1] [DB=mysql97]  a WordPress site through Forebay; Ctrl-C ends it'
@@ -20,6 +20,7 @@ help:
 	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
 	@echo 'make leaks                       random scripts on shared connections, compared with private ones'
+	@echo 'make freshness                   100000 pairs of a write and a read, WordPress every day, what replicas serve'
 	@echo 'make stranger                    the demo on a bare Debian 12 in a folder (root)'
 
 demo:
@@ -38,7 +39,7 @@ build:
 	cargo build --release --locked
 
 install:
-	@$(STACK) install build servers wordpress mysql97 mysql56 clients tools regression
+	@$(STACK) install build servers wordpress mysql97 mysql56 clients tools regression redis
 
 lint: shellcheck
 	cargo fmt --check
@@ -66,6 +67,15 @@ fuzz:
 leaks:
 	@$(STACK) install build servers mysql97
 	LEAK_SCRIPTS=$(or $(LEAK_SCRIPTS),1000) cargo test --release --locked --features servers --test servers leaks:: -- --nocapture --test-threads=2
+
+# What `make test` does with few pairs and one kind of server. Three hours on two cores.
+freshness: build
+	@$(STACK) install build servers wordpress mysql97 mysql56 redis
+	FRESHNESS_PAIRS=$(or $(FRESHNESS_PAIRS),15000) WORKLOAD_SECONDS=30 cargo test --release --locked --features servers \
+		--test servers -- pairs:: traps:: workload:: --nocapture --test-threads=1
+	tests/wordpress/everyday --forebay $(FOREBAY) --db mariadb --levels causal,strict,eventual
+	tests/wordpress/everyday --forebay $(FOREBAY) --db mysql97 --levels causal,strict,eventual
+	benches/load/run --forebay $(FOREBAY) --levels
 
 bench: build
 	cargo bench

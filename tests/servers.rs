@@ -45,6 +45,8 @@ mod servers {
     mod sessions;
     mod shapes;
     mod smuggling;
+    mod traps;
     mod trust;
     mod views;
+    mod workload;
 }

@@ -154,7 +154,7 @@ class Site:
         done = subprocess.run([STACK, command, str(self.folder), *words], text=True, capture_output=True)
         if done.returncode:
             raise RuntimeError(f"stack {command} {words}: {done.stderr}")
-        return done.stdout.strip()
+        return done.stdout.removesuffix("\n")
 
     def follow_through_relay(self):
         change = {

@@ -22,6 +22,9 @@ pub(crate) struct Scene<'a> {
     pub(crate) how: How,
     pub(crate) pairs: usize,
     pub(crate) seed: u64,
+    /// The pairs go on until there was this much trouble.
+    pub(crate) rounds: &'a AtomicUsize,
+    pub(crate) rounds_min: usize,
     /// The error of a write that may be tried again: it is told as it is.
     pub(crate) may_refuse: fn(u16) -> bool,
 }
@@ -32,6 +35,8 @@ pub(crate) enum How {
     Rows,
     Xa,
     Options,
+    /// Nothing but new rows, counted.
+    Lines,
 }
 
 /// What was found.
@@ -47,9 +52,10 @@ pub(crate) struct Findings {
 pub(crate) const WORKERS: usize = 4;
 
 /// What the tables look like, for the tenant's schema.
-pub(crate) fn tables(engine: &str) -> Vec<String> {
+pub(crate) fn tables() -> Vec<String> {
     let mut lines = vec![
-        format!("CREATE TABLE pairs (id INT PRIMARY KEY, n BIGINT) ENGINE={engine}"),
+        "CREATE TABLE pairs (id INT PRIMARY KEY, n BIGINT)".to_owned(),
+        "CREATE TABLE lines_in_memory (id INT, n BIGINT) ENGINE=MEMORY".to_owned(),
         "CREATE VIEW seen AS SELECT id, n FROM pairs".to_owned(),
         "CREATE TABLE names (id INT PRIMARY KEY, name VARCHAR(20))".to_owned(),
         "CREATE TABLE wp_options (option_id BIGINT PRIMARY KEY AUTO_INCREMENT, \
@@ -133,7 +139,9 @@ impl<'a> Worker<'a> {
 
     fn run(mut self, left: &AtomicUsize) -> Findings {
         let take = |left: usize| left.checked_sub(1);
-        while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+        let is_left = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+        let is_calm = || self.scene.rounds.load(Ordering::Relaxed) < self.scene.rounds_min;
+        while is_left() || is_calm() {
             self.pair();
             self.findings.pairs += 1;
             // There is no use in thousands of them.
@@ -211,6 +219,7 @@ impl<'a> Worker<'a> {
                     })
                     .collect()
             }
+            (How::Lines, _) => vec![format!("INSERT INTO lines_in_memory VALUES ({row}, {n})")],
             (How::Options, 0) => vec![format!(
                 "INSERT INTO wp_options (option_name, option_value) VALUES ('row{row}', '{n}') \
                  ON DUPLICATE KEY UPDATE option_value = VALUES(option_value)"
@@ -236,6 +245,7 @@ impl<'a> Worker<'a> {
                     "SELECT option_value FROM wp_options WHERE option_name = 'row{row}' LIMIT 1"
                 )
             }
+            (How::Lines, _) => format!("SELECT COUNT(*) FROM lines_in_memory WHERE id = {row}"),
             (_, 0) => format!("SELECT n FROM seen WHERE id = {row}"),
             (_, 1) => format!(
                 "SELECT p.n FROM names JOIN pairs AS p ON p.id = names.id WHERE names.name = 'row {row}'"
