@@ -278,7 +278,9 @@ fn fence(fleet: &Fleet, covers: Ordinal, position: Option<Position>) {
     let first = !fleet.is_started() || (position.is_some() && fleet.freshness.is_windowed());
     match position {
         Some(position) if first => fleet.start(covers, Some(position)),
-        Some(position) => fleet.freshness.resolve(covers, &position),
+        Some(position) => {
+            fleet.freshness.fence(covers, &position, Instant::now().into_std());
+        }
         None if first => fleet.start(covers, None),
         None => {}
     }

@@ -46,7 +46,7 @@ fn check(words: &str, expected: &str) {
         } else if head == "start" {
             fresh.start(at, None, now);
         } else if head == "fence" {
-            fresh.resolve(fresh.last(), &at.unwrap());
+            fresh.fence(fresh.last(), &at.unwrap(), now);
         } else if head == "prune" {
             fresh.prune(replicas[0].applied().min(replicas[1].applied()));
         } else if let Some(ms) = head.strip_prefix('+') {
@@ -139,7 +139,7 @@ fn a_write_of_a_table_or_a_key_is_awaited_by_who_reads_it() {
     check("a.t:x=6 a.t:y=7 1=1-6 a.t:x? a.t:y? a.t? a.t:z?", "1 - - 12");
     check("a.t:x=6 a.t=7 1=1-6 a.t:x? 1=1-7 a.t:x?", "- 1");
     check("a.t:x=6 a=7 1=1-6 a.t:x? a.u:x? 1=1-7 a.t:x?", "- - 1");
-    check("a.t:x=6 fence=1-9 1=1-6 2=1-6 prune a.t:x? a.t? a?", "12 12 12");
+    check("a.t:x=6 fence=1-6 1=1-6 2=1-6 prune a.t:x? a.t? a?", "12 12 12");
     check("a.t:x=6 1=1-6 2=1-6 prune a.t:y=7 a.t:x? a.t:y? new1 1=1-5 a.t:x?", "12 - 2");
 }
 
@@ -153,6 +153,22 @@ fn a_write_without_a_position_waits_for_a_fence() {
     check("a +99999 1=1-99 a?", "-");
     // A write that its own primary lacks was lost: nobody waits for it.
     check("a=6 fence=1-5:8 1=1-5:8 a?", "1");
+}
+
+#[test]
+fn what_others_wrote_is_seen_by_a_fence() {
+    let check = |words: &str, expected| check(&format!("start=1-5 1=1-5 2=1-5 {words}"), expected);
+    check("fence=1-5 a? *?", "12 12");
+    check("fence=1-6 a? b? 1=1-6 a? b?", "- - 1 1");
+    // Its own write and nobody else's: other schemas are not touched.
+    check("a=6 fence=1-6 a? b? 1=1-6 a?", "- 12 1");
+    check("a=6 fence=1-7 b? 1=1-6 b? 1=1-7 b?", "- - 1");
+    // The fence saw it first.
+    check("fence=1-6 a=6 a? b? 1=1-6 a? b?", "- - 1 1");
+    // An old fence comes late.
+    check("a=6 b=7 fence=1-6 c? fence=1-7 c? fence=1-8 c?", "12 12 -");
+    // An error may have hidden a write: what comes to light may be it, or anybody's.
+    check("a fence=1-6 b? 1=1-6 a? b?", "- 1 1");
 }
 
 #[test]
@@ -258,15 +274,26 @@ fn keys_are_bounded() {
 
 #[test]
 fn names_that_every_reader_is_past_are_forgotten() {
-    let (fresh, ordinals) = floors_of(3 * limits::FLOOR_NAMES_SWEPT_MIN, |n| format!("a.t:{n}"));
+    let now = Instant::now();
+    let count = 3 * limits::FLOOR_NAMES_SWEPT_MIN;
+    let (fresh, ordinals) = floors_of(count, |n| format!("a.t:{n}"));
+    assert_eq!(fresh.floor_sizes(), super::Sizes { schemas: 1, tables: 1, keys: count });
     let live = Live::default();
-    fresh.resolve(fresh.last(), &position("1-9"));
-    fresh.advance(&live, Some(&position("1-9")), Instant::now());
+    fresh.fence(fresh.last(), &position("1-5"), now);
+    fresh.advance(&live, Some(&position("1-5")), now);
+    fresh.prune(ordinals[count - 10]);
+    for n in 0..count {
+        touching(&format!("a.t:more{n}"), |touched| {
+            fresh.record(Written { touched: *touched, position: None, at: now })
+        });
+    }
     let kept = fresh.floor_sizes().keys;
-    assert!(kept > 0);
+    assert!((count..count + 10).contains(&kept), "{kept}");
+    fresh.fence(fresh.last(), &position("1-5"), now);
+    fresh.advance(&live, Some(&position("1-5")), now);
     fresh.prune(live.applied());
     assert_eq!(fresh.floor_sizes(), super::Sizes::default());
-    assert_eq!(fresh.floor_of_none(), *ordinals.last().unwrap());
+    assert_eq!(fresh.floor_of_none(), fresh.last());
 }
 
 #[test]
@@ -297,6 +324,8 @@ struct World {
     writes: Vec<Write>,
     /// Fences on their way back.
     fences: Vec<(Ordinal, BTreeSet<u64>)>,
+    /// What fences that came back have shown: also what others wrote.
+    fenced: BTreeSet<u64>,
     now: Instant,
 }
 
@@ -365,6 +394,7 @@ impl World {
             replicas,
             writes: Vec::new(),
             fences: Vec::new(),
+            fenced: BTreeSet::new(),
             now,
         }
     }
@@ -390,7 +420,7 @@ impl World {
                 _ => {
                     let at = usize::from(one) % self.fences.len();
                     let (covers, set) = self.fences.remove(at);
-                    self.fresh.resolve(covers, &position(&text(&set)));
+                    self.fence(covers, &set);
                 }
             },
             8 => {
@@ -404,6 +434,11 @@ impl World {
                 applied.retain(|number| *number <= u64::from(two));
             }
         }
+    }
+
+    fn fence(&mut self, covers: Ordinal, set: &BTreeSet<u64>) {
+        self.fresh.fence(covers, &position(&text(set)), self.now);
+        self.fenced.extend(set);
     }
 
     fn commit(&mut self) -> u64 {
@@ -440,6 +475,10 @@ impl World {
                     let missing = self.writes.iter().filter(touched).find(|w| !w.is_in(applied));
                     assert_eq!(missing, None, "{place:?}");
                     assert!(applied.contains(&1), "{place:?}: what there was at the start");
+                    let ours = |number: &u64| self.writes.iter().any(|w| w.number == *number);
+                    let mut others = self.fenced.iter().filter(|number| !ours(number));
+                    let missing = others.find(|number| !applied.contains(number));
+                    assert_eq!(missing, None, "{place:?}: what somebody else wrote");
                 }
             }
             let claimed = self.writes.iter().filter(|write| write.ordinal <= live.applied());
@@ -449,7 +488,7 @@ impl World {
 
     /// In the end all are fresh again.
     fn end(&mut self) {
-        self.fresh.resolve(self.fresh.last(), &position(&text(&self.primary)));
+        self.fence(self.fresh.last(), &self.primary.clone());
         assert_eq!(self.fresh.awaits_fence(), None);
         for which in 0..self.replicas.len() {
             self.replicas[which].1 = self.primary.clone();
