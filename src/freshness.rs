@@ -1,13 +1,15 @@
 //! What a read must have seen: which writes were acknowledged, and who has applied them.
 //!
-//! Writes are numbered: `record` one before its client is told; `fence` what the primary says it
-//! has, of which anything that nobody recorded raises every floor; ask `floor` for a read of
-//! schemas, tables or keys; `advance` a server by what it says it has. All may be called from any
-//! thread. No clock and no sockets: `session` and `backend` call it.
+//! Writes are numbered, and raise the floors of what they touched: schemas, tables, and keys of the
+//! tables that `keyed` lists. `record` one before its client is told; `fence` what the primary says
+//! it has, of which anything that nobody recorded raises every floor; ask `floor` for a read;
+//! `advance` a server by what it says it has. All may be called from any thread. No clock and no
+//! sockets: `session` and `backend` call it.
 
 pub mod floor;
 pub mod key;
 pub mod keyed;
+pub mod level;
 pub mod pending;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 pub use floor::{Floors, Rows, Sizes, TableRows, Touched};
 pub use key::{Collation, Key};
 pub use keyed::{KeyColumn, KeyColumns, KeyKind, KeyedTables};
+pub use level::{Level, Levels, Sight};
 pub use pending::Pending;
 
 use crate::cluster::{Live, Snapshot};
@@ -201,7 +204,11 @@ impl Freshness {
     /// `live` must be the incarnation that said it.
     pub fn advance(&self, live: &Live, position: Option<&Position>, now: Instant) -> Ordinal {
         let mut pending = self.lock();
-        let applied = pending.applied(live.applied(), position, now);
+        let before = live.applied();
+        let applied = pending.applied(before, position, now);
+        if let Some(delay) = pending.delay(before, applied, now) {
+            live.observe_delay(u32::try_from(delay.as_micros()).unwrap_or(u32::MAX));
+        }
         if let Some(position) = position {
             pending.compact(applied, position);
         }

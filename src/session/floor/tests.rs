@@ -12,8 +12,6 @@ use crate::session::Session;
 use crate::session::plan::{Plan, Policy};
 use crate::sql::{Classifier, Mode};
 
-const SPLIT: Policy = Policy { split: true, causal: true };
-
 fn columns() -> KeyColumns {
     let column = |column: &str, index, kind, autoload| KeyColumn {
         column: column.to_owned(),
@@ -76,7 +74,7 @@ fn waits(writes: &str, text: &str, columns: KeyColumns) -> String {
     let names = Names { look: changes.look(), catalog: &catalog };
     let statement = Classifier::read_once(text.as_bytes(), Mode::default());
     let statement = session.see(statement.into(), &names);
-    let plan = session.plan_text(&statement, text.as_bytes(), SPLIT, &freshness);
+    let plan = session.plan_text(&statement, text.as_bytes(), Policy::SPLIT, &freshness);
     let Plan::Forward(forward) = plan else { panic!("{text} is not forwarded") };
     match forward.want.role {
         Role::Primary => "P".to_owned(),
