@@ -274,11 +274,23 @@ fn keys_are_bounded() {
 
 #[test]
 fn names_that_every_reader_is_past_are_forgotten() {
-    let (fresh, ordinals) = floors_of(3 * limits::FLOOR_NAMES_SWEPT_MIN, |n| format!("a.t:{n}"));
+    let now = Instant::now();
+    let count = 3 * limits::FLOOR_NAMES_SWEPT_MIN;
+    let (fresh, ordinals) = floors_of(count, |n| format!("a.t:{n}"));
+    assert_eq!(fresh.floor_sizes(), super::Sizes { schemas: 1, tables: 1, keys: count });
     let live = Live::default();
-    assert!(fresh.floor_sizes().keys > 0);
-    fresh.fence(fresh.last(), &position("1-9"), Instant::now());
-    fresh.advance(&live, Some(&position("1-9")), Instant::now());
+    fresh.fence(fresh.last(), &position("1-5"), now);
+    fresh.advance(&live, Some(&position("1-5")), now);
+    fresh.prune(ordinals[count - 10]);
+    for n in 0..count {
+        touching(&format!("a.t:more{n}"), |touched| {
+            fresh.record(Written { touched: *touched, position: None, at: now })
+        });
+    }
+    let kept = fresh.floor_sizes().keys;
+    assert!((count..count + 10).contains(&kept), "{kept}");
+    fresh.fence(fresh.last(), &position("1-5"), now);
+    fresh.advance(&live, Some(&position("1-5")), now);
     fresh.prune(live.applied());
     assert_eq!(fresh.floor_sizes(), super::Sizes::default());
     assert_eq!(fresh.floor_of_none(), fresh.last());
