@@ -1,13 +1,16 @@
 //! What a read must have seen: which writes were acknowledged, and who has applied them.
 //!
-//! Per schema, per table, and per key of the tables that `keyed` lists. `record` a write before its
-//! client is told; ask `floor` for a read; `advance` a server by what it says it has. All three
-//! may be called from any thread. No clock and no sockets: `session` and `backend` call it.
+//! Writes are numbered, and raise the floors of what they touched: schemas, tables, and keys of the
+//! tables that `keyed` lists. `record` one before its client is told; `fence` what the primary says
+//! it has, of which anything that nobody recorded raises every floor; ask `floor` for a read;
+//! `advance` a server by what it says it has. All may be called from any thread. No clock and no
+//! sockets: `session` and `backend` call it.
 
 pub mod closure;
 pub mod floor;
 pub mod key;
 pub mod keyed;
+pub mod level;
 pub mod pending;
 pub mod transaction;
 
@@ -18,6 +21,7 @@ use std::time::{Duration, Instant};
 pub use floor::{Floors, Rows, Sizes, TableRows, Touched};
 pub use key::{Collation, Key};
 pub use keyed::{KeyColumn, KeyColumns, KeyKind, KeyedTables};
+pub use level::{Level, Levels, Sight};
 pub use pending::Pending;
 
 use crate::cluster::{Live, Snapshot};
@@ -104,6 +108,10 @@ impl Freshness {
     /// Raises the floors of what was written. To be called before the client is told.
     pub fn record(&self, written: Written<'_>) -> Ordinal {
         let mut pending = self.lock();
+        if written.position.as_ref().is_some_and(|it| !it.is_empty() && pending.has_seen(it)) {
+            // Whoever came first with it has raised them.
+            return self.last();
+        }
         let ordinal = pending.push(written.position, written.at);
         self.quiet.store(0, Ordering::Release);
         self.floors.raise(&written.touched, ordinal);
@@ -160,12 +168,37 @@ impl Freshness {
         self.lock().last_unresolved()
     }
 
+    /// Whether everything up to there was recorded: the floors show it.
+    pub fn covers(&self, position: &Position) -> bool {
+        self.lock().has_seen(position)
+    }
+
     /// A fence came back: `position` is all that the primary had executed, read there after
-    /// `covers` (`last` as of when it was sent).
+    /// `covers` (`last` as of when it was sent). It says where the writes are that came without a
+    /// position; what nobody has recorded may be anything. False: there was such.
     ///
     /// An ordinal and not an instant, as a coarse clock would let a fence cover a later write.
-    pub fn resolve(&self, covers: Ordinal, position: &Position) {
-        self.lock().resolve(covers, position);
+    pub fn fence(&self, covers: Ordinal, position: &Position, at: Instant) -> bool {
+        let mut pending = self.lock();
+        pending.resolve(covers, position);
+        if position.is_empty() {
+            return true;
+        }
+        let known = pending.has_seen(position);
+        if !known {
+            let ordinal = pending.push(Some(position.clone()), at);
+            self.quiet.store(0, Ordering::Release);
+            self.floors.raise_everything(ordinal);
+            self.last.store(ordinal.0, Ordering::Release);
+        }
+        pending.see_whole(position);
+        known
+    }
+
+    /// How long the first write that a server lacks has been on its way to it. `None`: it lacks
+    /// none.
+    pub fn overdue(&self, live: &Live, now: Instant) -> Option<Duration> {
+        self.lock().overdue(live.applied(), now)
     }
 
     /// Takes note of how far a server says it has come (`None`: it cannot say).
@@ -173,7 +206,11 @@ impl Freshness {
     /// `live` must be the incarnation that said it.
     pub fn advance(&self, live: &Live, position: Option<&Position>, now: Instant) -> Ordinal {
         let mut pending = self.lock();
-        let applied = pending.applied(live.applied(), position, now);
+        let before = live.applied();
+        let applied = pending.applied(before, position, now);
+        if let Some(delay) = pending.delay(before, applied, now) {
+            live.observe_delay(u32::try_from(delay.as_micros()).unwrap_or(u32::MAX));
+        }
         if let Some(position) = position {
             pending.compact(applied, position);
         }

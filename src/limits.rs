@@ -111,6 +111,11 @@ pub const KEY_BYTES_MAX: usize = 255;
 pub const KEYS_PER_READ_MAX: usize = 64;
 /// Writes whose arrival at the replicas is awaited one by one.
 pub const WRITES_PENDING_MAX: usize = 16 * 1024;
+/// A fence that is not back by then sends its reads to the primary.
+pub const FENCE_WAIT_MS: u64 = 1_000;
+/// So long may the follower be behind a fence, or a client's own write, before all that it has not
+/// shown counts as a write to everything.
+pub const STREAM_WAIT_MS: u64 = 50;
 /// An event of the primary's log that is looked into; of a longer one only its table is known.
 pub const BINLOG_EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// A compressed transaction, or rows, inflated; larger ones are known by what is outside of them.
@@ -119,6 +124,8 @@ pub const BINLOG_PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const TRANSACTION_TABLES_MAX: usize = 1024;
 /// Bytes of a position (a GTID set or list) that are read.
 pub const POSITION_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a binary log file's name.
+pub const LOG_FILE_NAME_BYTES_MAX: usize = 512;
 /// Parts of the position that all applied writes are merged into; past that its gaps are closed.
 pub const POSITION_PARTS_KEPT_MAX: usize = 64;
 /// Views, and tables of engines that are read from the primary, that one account may see; with

@@ -46,7 +46,7 @@ fn check(words: &str, expected: &str) {
         } else if head == "start" {
             fresh.start(at, None, now);
         } else if head == "fence" {
-            fresh.resolve(fresh.last(), &at.unwrap());
+            fresh.fence(fresh.last(), &at.unwrap(), now);
         } else if head == "prune" {
             fresh.prune(replicas[0].applied().min(replicas[1].applied()));
         } else if let Some(ms) = head.strip_prefix('+') {
@@ -153,6 +153,22 @@ fn a_write_without_a_position_waits_for_a_fence() {
     check("a +99999 1=1-99 a?", "-");
     // A write that its own primary lacks was lost: nobody waits for it.
     check("a=6 fence=1-5:8 1=1-5:8 a?", "1");
+}
+
+#[test]
+fn what_others_wrote_is_seen_by_a_fence() {
+    let check = |words: &str, expected| check(&format!("start=1-5 1=1-5 2=1-5 {words}"), expected);
+    check("fence=1-5 a? *?", "12 12");
+    check("fence=1-6 a? b? 1=1-6 a? b?", "- - 1 1");
+    // Its own write and nobody else's: other schemas are not touched.
+    check("a=6 fence=1-6 a? b? 1=1-6 a?", "- 12 1");
+    check("a=6 fence=1-7 b? 1=1-6 b? 1=1-7 b?", "- - 1");
+    // The fence saw it first.
+    check("fence=1-6 a=6 a? b? 1=1-6 a? b?", "- - 1 1");
+    // An old fence comes late.
+    check("a=6 b=7 fence=1-6 c? fence=1-7 c? fence=1-8 c?", "12 12 -");
+    // An error may have hidden a write: what comes to light may be it, or anybody's.
+    check("a fence=1-6 b? 1=1-6 a? b?", "- 1 1");
 }
 
 #[test]
@@ -297,6 +313,8 @@ struct World {
     writes: Vec<Write>,
     /// Fences on their way back.
     fences: Vec<(Ordinal, BTreeSet<u64>)>,
+    /// What fences that came back have shown: also what others wrote.
+    fenced: BTreeSet<u64>,
     now: Instant,
 }
 
@@ -365,6 +383,7 @@ impl World {
             replicas,
             writes: Vec::new(),
             fences: Vec::new(),
+            fenced: BTreeSet::new(),
             now,
         }
     }
@@ -390,7 +409,7 @@ impl World {
                 _ => {
                     let at = usize::from(one) % self.fences.len();
                     let (covers, set) = self.fences.remove(at);
-                    self.fresh.resolve(covers, &position(&text(&set)));
+                    self.fence(covers, &set);
                 }
             },
             8 => {
@@ -404,6 +423,11 @@ impl World {
                 applied.retain(|number| *number <= u64::from(two));
             }
         }
+    }
+
+    fn fence(&mut self, covers: Ordinal, set: &BTreeSet<u64>) {
+        self.fresh.fence(covers, &position(&text(set)), self.now);
+        self.fenced.extend(set);
     }
 
     fn commit(&mut self) -> u64 {
@@ -440,6 +464,10 @@ impl World {
                     let missing = self.writes.iter().filter(touched).find(|w| !w.is_in(applied));
                     assert_eq!(missing, None, "{place:?}");
                     assert!(applied.contains(&1), "{place:?}: what there was at the start");
+                    let ours = |number: &u64| self.writes.iter().any(|w| w.number == *number);
+                    let mut others = self.fenced.iter().filter(|number| !ours(number));
+                    let missing = others.find(|number| !applied.contains(number));
+                    assert_eq!(missing, None, "{place:?}: what somebody else wrote");
                 }
             }
             let claimed = self.writes.iter().filter(|write| write.ordinal <= live.applied());
@@ -449,7 +477,7 @@ impl World {
 
     /// In the end all are fresh again.
     fn end(&mut self) {
-        self.fresh.resolve(self.fresh.last(), &position(&text(&self.primary)));
+        self.fence(self.fresh.last(), &self.primary.clone());
         assert_eq!(self.fresh.awaits_fence(), None);
         for which in 0..self.replicas.len() {
             self.replicas[which].1 = self.primary.clone();
