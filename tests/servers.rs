@@ -36,13 +36,16 @@ mod servers {
     mod matrix;
     mod operations;
     mod pool;
+    mod position;
     mod preamble;
     mod prepared;
+    mod progress;
     mod rotation;
     mod routing;
     mod sessions;
     mod shapes;
     mod smuggling;
     mod trust;
+    mod unfit;
     mod views;
 }

@@ -19,8 +19,11 @@ use crate::backend::pool::{Ask, Lease, LeaseError, Place, Pool};
 use crate::backend::query::{Answers, QueryError, ask, put_command};
 use crate::backend::replays::Replays;
 use crate::backend::setup::Baseline;
+use crate::backend::truth::Truth;
 use crate::cluster::health::{self, Event};
-use crate::cluster::{Choice, Identity, NoServer, Role, Server, ServerId, Snapshot, Want, pick};
+use crate::cluster::{
+    Choice, Finding, Identity, NoServer, Role, Server, ServerId, Snapshot, Want, pick,
+};
 use crate::freshness::{Freshness, Touched, Written};
 use crate::metrics::Metrics;
 use crate::position::{Ordinal, Position};
@@ -68,6 +71,8 @@ pub struct Fleet {
     pub policy: FleetPolicy,
     /// How connections are opened.
     pub ways: Ways,
+    /// What the primary last said of its position.
+    pub truth: Truth,
     /// What servers said before.
     pub replays: Replays,
     /// Told when a write was recorded, or an account learned: the watchers look at once.
@@ -123,6 +128,7 @@ impl Fleet {
             random: AtomicU64::new(seed | 1),
             stir: Notify::new(),
             unsettled: Notify::new(),
+            truth: Truth::default(),
             replays: Replays::new(policy.local_answers),
             policy,
             ways,
@@ -243,6 +249,7 @@ impl Fleet {
     /// Another primary: its position is to be read before any replica is trusted again.
     pub fn restart(&self) {
         self.started.store(false, Ordering::Release);
+        self.truth.forget();
         self.freshness.start(None, None, now());
     }
 
@@ -320,6 +327,11 @@ impl Fleet {
         let snapshot = self.snapshot.load();
         let there = snapshot.find_address(address).and_then(|id| snapshot.server(id));
         there.is_some_and(|server| server.health.serves_reads())
+    }
+
+    /// What was found at a replica.
+    pub(super) fn find(&self, id: ServerId, findings: Arc<[Finding]>) {
+        self.change(|snapshot| snapshot.with_findings(id, findings));
     }
 
     /// The connection to a server was lost: what it had applied has to be asked anew.

@@ -1,8 +1,8 @@
-//! Finds the servers behind the configured addresses and asks each how it is and how far.
+//! Finds the servers behind the configured addresses, and asks each how it is and how far.
 //!
 //! One task per address looks who answers there, one per server watches it over a connection of
-//! its own. What is found goes to `fleet`; nothing is decided here. A server that answers
-//! nonsense is noted as failed, and asked again.
+//! its own; what a replica is asked is in `progress`. What is found goes to `fleet`; nothing is
+//! decided here. A server that answers nonsense is noted as failed, and asked again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,18 +16,21 @@ use crate::backend::catalog;
 use crate::backend::connection::Connection;
 use crate::backend::dialer::{Dialer, OpenError};
 use crate::backend::fleet::Fleet;
-use crate::backend::query::{QueryError, Rows, ask};
+use crate::backend::inspect::known;
+use crate::backend::position_question::{Notation, lacks_gtids};
+use crate::backend::progress::Watched;
+use crate::backend::query::{QueryError, ask};
 use crate::backend::resolve::resolve;
 use crate::cluster::health::Event;
-use crate::cluster::{Identity, Role, ServerId};
+use crate::cluster::{Health, Identity, Role, ServerId};
 use crate::limits;
-use crate::position::{self, Ordinal, Position};
+use crate::position::{Ordinal, Position};
 use crate::secret::Credentials;
 use crate::sql::Flavour;
 
 /// How often a server is asked when nothing else makes us ask.
-const CALM: Duration = Duration::from_millis(500);
-/// How often while a write is on its way to it.
+pub(super) const CALM: Duration = Duration::from_millis(500);
+/// How often the primary is asked while the position of a write is not known.
 const EAGER: Duration = Duration::from_millis(5);
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
@@ -142,6 +145,7 @@ async fn look(
 /// Watches one server for as long as it belongs to the fleet.
 async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
     let mut line: Option<Connection> = None;
+    let mut replica = Watched::default();
     loop {
         let Some(server) = fleet.snapshot().server(id).cloned() else { return };
         let Some(account) = fleet.watcher() else {
@@ -154,7 +158,13 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
         }
         let mut failed = line.is_none();
         if let Some(connection) = &mut line {
-            let asked = timeout(ANSWER_WAIT, examine(&fleet, id, connection)).await;
+            let asking = async {
+                match server.role {
+                    Role::Primary => examine(&fleet, id, connection).await,
+                    Role::Reader => replica.look(&fleet, id, connection).await,
+                }
+            };
+            let asked = timeout(ANSWER_WAIT, asking).await;
             failed = !matches!(asked, Ok(Ok(())));
             if asked.is_err()
                 && let Some(pool) = fleet.pool(id)
@@ -168,15 +178,20 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
         }
         if failed {
             line = None;
+            replica.hang_up();
             fleet.note(id, &Event::ProbeFailed);
             // Whatever it had applied: a server that restarts may have less (a crash).
             fleet.renew(id);
             sleep(CALM.saturating_sub(started.elapsed())).await;
         } else if let Some(connection) = &mut line {
+            prune(&fleet);
             let rest = async {
-                match is_awaited(&fleet, id) {
-                    true => sleep(EAGER).await,
-                    false => pause(&fleet, CALM).await,
+                match server.role {
+                    Role::Reader => replica.rest(&fleet, id).await,
+                    Role::Primary if fleet.freshness.awaits_fence().is_some() => {
+                        sleep(EAGER).await;
+                    }
+                    Role::Primary => pause(&fleet, CALM).await,
                 }
             };
             // A replica that is back within one pause, with less than it had, was read stale.
@@ -195,16 +210,6 @@ async fn hung_up(connection: &mut Connection) {
         if readable.is_err() || connection.stream.is_readable_now() {
             return;
         }
-    }
-}
-
-/// A write is on its way to this server, or its position is to be asked here.
-fn is_awaited(fleet: &Fleet, id: ServerId) -> bool {
-    let snapshot = fleet.snapshot();
-    let Some(server) = snapshot.server(id) else { return false };
-    match server.role {
-        Role::Primary => fleet.freshness.awaits_fence().is_some(),
-        Role::Reader => server.live.applied() < fleet.freshness.last(),
     }
 }
 
@@ -241,34 +246,41 @@ fn complain(address: &str, error: &OpenError) {
     tracing::debug!(%address, %error, "no connection to watch a server over");
 }
 
-/// Asks a server how it is and how far, and passes that on.
+/// Asks the primary how far it is, and passes that on.
 async fn examine(
     fleet: &Fleet,
     id: ServerId,
     connection: &mut Connection,
 ) -> Result<(), QueryError> {
-    let snapshot = fleet.snapshot();
-    let (Some(server), Some(pool)) = (snapshot.server(id), fleet.pool(id)) else { return Ok(()) };
-    let flavour = pool.dialer().flavour();
-    let covers = fleet.freshness.last();
-    let question = question(flavour, server.role);
-    let rows = match ask(&mut connection.stream, connection.capabilities, question).await {
-        // A server without GTIDs does not know the variables.
-        Err(QueryError::Refused(_)) => {
-            ask(&mut connection.stream, connection.capabilities, "SELECT NULL").await?
-        }
-        other => other?,
+    let Some(pool) = fleet.pool(id) else { return Ok(()) };
+    let dialect = pool.dialer().dialect();
+    let (covers, asked) = (fleet.freshness.last(), Instant::now());
+    let question = dialect.ask_primary(Notation::Gtids);
+    // A server without GTIDs does not know the variables.
+    let rows = known(ask(&mut connection.stream, connection.capabilities, question).await)?;
+    let has_gtids = rows.as_ref().is_some_and(|rows| !lacks_gtids(rows));
+    let mut position = rows.and_then(|rows| dialect.read_primary(Notation::Gtids, &rows));
+    let notation = match has_gtids || dialect.flavour == Flavour::MariaDb {
+        true => Notation::Gtids,
+        false => Notation::File,
     };
-    let position = position_of(flavour, &rows);
-    match server.role {
-        Role::Primary => fence(fleet, covers, position),
-        Role::Reader => {
-            let now = Instant::now().into_std();
-            fleet.freshness.advance(&server.live, position.as_ref(), now);
+    if notation == Notation::File {
+        let question = dialect.ask_primary(notation);
+        let rows = known(ask(&mut connection.stream, connection.capabilities, question).await)?;
+        if rows.is_none() && fleet.truth.hide() {
+            tracing::warn!(
+                "the primary has no GTIDs, and its position needs REPLICATION CLIENT: reads of \
+                 what was written go there for freshness.window_ms"
+            );
         }
+        position = rows.and_then(|rows| dialect.read_primary(notation, &rows));
     }
+    fleet.truth.set_notation(notation);
+    if let Some(position) = &position {
+        fleet.truth.tell(position.clone(), asked);
+    }
+    fence(fleet, covers, position);
     fleet.note(id, &Event::ProbeOk);
-    prune(fleet);
     Ok(())
 }
 
@@ -289,26 +301,9 @@ fn fence(fleet: &Fleet, covers: Ordinal, position: Option<Position>) {
 /// Writes that every reader has need not be kept one by one.
 fn prune(fleet: &Fleet) {
     let snapshot = fleet.snapshot();
-    let readers = snapshot.readers().filter(|server| !server.health.is_down());
+    let awaited = |health: &Health| !matches!(health, Health::Down | Health::Unfit(_));
+    let readers = snapshot.readers().filter(|server| awaited(&server.health));
     if let Some(all) = readers.map(|server| server.live.applied()).min() {
         fleet.freshness.prune(all);
     }
-}
-
-fn question(flavour: Flavour, role: Role) -> &'static str {
-    match (flavour, role) {
-        (Flavour::MySql, _) => "SELECT @@GLOBAL.gtid_executed",
-        (Flavour::MariaDb, Role::Primary) => "SELECT @@GLOBAL.gtid_binlog_pos",
-        (Flavour::MariaDb, Role::Reader) => "SELECT @@GLOBAL.gtid_slave_pos",
-    }
-}
-
-/// None: the server does not tell, or has nothing to tell: no GTIDs.
-fn position_of(flavour: Flavour, rows: &Rows) -> Option<Position> {
-    let text = rows.first()?.first()?.as_deref()?;
-    let flavour = match flavour {
-        Flavour::MySql => position::Flavour::MySql,
-        Flavour::MariaDb => position::Flavour::MariaDb,
-    };
-    Position::parse(flavour, text).ok().filter(|position| !position.is_empty())
 }

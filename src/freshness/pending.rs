@@ -110,6 +110,19 @@ impl Pending {
         first.map(|entry| now.saturating_duration_since(entry.at))
     }
 
+    /// The first write that a server lacks, given what it has: where that one is, as far as is
+    /// known. `None`: it lacks none.
+    pub fn first_lacked(&self, applied: Ordinal) -> Option<Option<Arc<Position>>> {
+        let first = match applied < self.base.ordinal {
+            true => Some(&self.base),
+            false => {
+                let known = self.entries.partition_point(|entry| entry.ordinal <= applied);
+                self.entries.get(known)
+            }
+        };
+        first.map(|entry| entry.position.clone().filter(|_| !entry.unresolved))
+    }
+
     /// The last write of which a server has that one and all before it, given what it said
     /// (`None`: it cannot say) and what was known of this incarnation of it (`from`).
     pub fn applied(&self, from: Ordinal, position: Option<&Position>, now: Instant) -> Ordinal {
