@@ -4,9 +4,11 @@
 //! is to be is `cluster`'s choice.
 
 pub mod catalog;
+pub mod catch_up;
 pub mod connection;
 pub mod dial;
 pub mod dialer;
+pub mod fence;
 pub mod fleet;
 pub mod inspect;
 pub mod pool;

@@ -17,9 +17,9 @@ use crate::backend::connection::Connection;
 use crate::backend::dialer::{Dialer, OpenError};
 use crate::backend::fleet::Fleet;
 use crate::backend::inspect::known;
-use crate::backend::position_question::{Notation, lacks_gtids};
+use crate::backend::position_question::{Dialect, Notation, State};
 use crate::backend::progress::Watched;
-use crate::backend::query::{QueryError, ask};
+use crate::backend::query::{Answers, QueryError, put_query};
 use crate::backend::resolve::resolve;
 use crate::cluster::health::Event;
 use crate::cluster::{Health, Identity, Role, ServerId};
@@ -160,7 +160,7 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
         if let Some(connection) = &mut line {
             let asking = async {
                 match server.role {
-                    Role::Primary => examine(&fleet, id, connection).await,
+                    Role::Primary => fence(&fleet, id, connection).await,
                     Role::Reader => replica.look(&fleet, id, connection).await,
                 }
             };
@@ -180,6 +180,9 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
             line = None;
             replica.hang_up();
             fleet.note(id, &Event::ProbeFailed);
+            if server.role == Role::Primary {
+                fleet.fences.fail_all();
+            }
             // Whatever it had applied: a server that restarts may have less (a crash).
             fleet.renew(id);
             sleep(CALM.saturating_sub(started.elapsed())).await;
@@ -188,14 +191,12 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
             let rest = async {
                 match server.role {
                     Role::Reader => replica.rest(&fleet, id).await,
-                    Role::Primary if fleet.freshness.awaits_fence().is_some() => {
-                        sleep(EAGER).await;
-                    }
-                    Role::Primary => pause(&fleet, CALM).await,
+                    Role::Primary => rest_of_primary(&fleet).await,
                 }
             };
             // A replica that is back within one pause, with less than it had, was read stale.
             select! {
+                biased;
                 () = rest => {}
                 () = hung_up(connection) => {}
             }
@@ -210,6 +211,21 @@ async fn hung_up(connection: &mut Connection) {
         if readable.is_err() || connection.stream.is_readable_now() {
             return;
         }
+    }
+}
+
+/// Until somebody asks for a fence, or one is due.
+async fn rest_of_primary(fleet: &Fleet) {
+    let pause = async {
+        match fleet.freshness.awaits_fence().is_some() {
+            true => sleep(EAGER).await,
+            false => pause(fleet, CALM).await,
+        }
+    };
+    select! {
+        biased;
+        () = fleet.fences.asked() => {}
+        () = pause => {}
     }
 }
 
@@ -246,51 +262,74 @@ fn complain(address: &str, error: &OpenError) {
     tracing::debug!(%address, %error, "no connection to watch a server over");
 }
 
-/// Asks the primary how far it is, and passes that on.
-async fn examine(
-    fleet: &Fleet,
-    id: ServerId,
-    connection: &mut Connection,
-) -> Result<(), QueryError> {
+/// One round: what the primary has, and then whether it is the primary still. A server that was
+/// demoted keeps its connections and goes on answering: what it says is no fence.
+async fn fence(fleet: &Fleet, id: ServerId, connection: &mut Connection) -> Result<(), QueryError> {
     let Some(pool) = fleet.pool(id) else { return Ok(()) };
     let dialect = pool.dialer().dialect();
-    let (covers, asked) = (fleet.freshness.last(), Instant::now());
-    let question = dialect.ask_primary(Notation::Gtids);
-    // A server without GTIDs does not know the variables.
-    let rows = known(ask(&mut connection.stream, connection.capabilities, question).await)?;
-    let has_gtids = rows.as_ref().is_some_and(|rows| !lacks_gtids(rows));
-    let mut position = rows.and_then(|rows| dialect.read_primary(Notation::Gtids, &rows));
-    let notation = match has_gtids || dialect.flavour == Flavour::MariaDb {
-        true => Notation::Gtids,
-        false => Notation::File,
-    };
-    if notation == Notation::File {
-        let question = dialect.ask_primary(notation);
-        let rows = known(ask(&mut connection.stream, connection.capabilities, question).await)?;
-        if rows.is_none() && fleet.truth.hide() {
-            tracing::warn!(
-                "the primary has no GTIDs, and its position needs REPLICATION CLIENT: reads of \
-                 what was written go there for freshness.window_ms"
-            );
-        }
-        position = rows.and_then(|rows| dialect.read_primary(notation, &rows));
+    let (round, covers, asked) = (fleet.fences.leave(), fleet.freshness.last(), Instant::now());
+    let notation = fleet.truth.notation();
+    let mut told = ask_fence(connection, dialect, notation).await?;
+    if told.state.notation != notation {
+        fleet.truth.set_notation(told.state.notation);
+        told = ask_fence(connection, dialect, told.state.notation).await?;
     }
-    fleet.truth.set_notation(notation);
-    if let Some(position) = &position {
+    fleet.note(id, &Event::ProbeOk);
+    if told.state.is_read_only {
+        tracing::debug!("the primary is read-only");
+        fleet.fences.fail(round);
+        return Ok(());
+    }
+    if told.is_hidden && fleet.truth.hide() {
+        tracing::warn!(
+            "the primary has no GTIDs, and its account lacks REPLICATION CLIENT to ask for \
+             another position: reads of what was written go there for freshness.window_ms"
+        );
+    }
+    if let Some(position) = &told.position {
         fleet.truth.tell(position.clone(), asked);
     }
-    fence(fleet, covers, position);
-    fleet.note(id, &Event::ProbeOk);
+    settle(fleet, covers, told.position).await;
+    fleet.fences.complete(round);
     Ok(())
 }
 
+/// What one flight to the primary brought.
+struct Told {
+    position: Option<Position>,
+    is_hidden: bool,
+    state: State,
+}
+
+async fn ask_fence(
+    connection: &mut Connection,
+    dialect: Dialect,
+    notation: Notation,
+) -> Result<Told, QueryError> {
+    let mut flight = Vec::new();
+    put_query(&mut flight, dialect.ask_primary(notation).as_bytes());
+    put_query(&mut flight, dialect.ask_state().as_bytes());
+    let capabilities = connection.capabilities;
+    let mut answers = Answers::to(&mut connection.stream, capabilities, &flight).await?;
+    let rows = known(answers.rows().await)?;
+    let state = dialect.read_state(&answers.rows().await?);
+    let is_hidden = rows.is_none() && notation == Notation::File;
+    let position = rows.and_then(|rows| dialect.read_primary(notation, &rows));
+    Ok(Told { position, is_hidden, state })
+}
+
 /// What the primary had executed after `covers` was recorded.
-fn fence(fleet: &Fleet, covers: Ordinal, position: Option<Position>) {
+async fn settle(fleet: &Fleet, covers: Ordinal, position: Option<Position>) {
+    fleet.fences.note_positions(position.is_some());
     // A primary that has written nothing yet looks like one without GTIDs, until it has.
     let first = !fleet.is_started() || (position.is_some() && fleet.freshness.is_windowed());
     match position {
         Some(position) if first => fleet.start(covers, Some(position)),
         Some(position) => {
+            let deadline = Instant::now() + Duration::from_millis(limits::STREAM_WAIT_MS);
+            let is_there = || fleet.freshness.covers(&position);
+            // A follower will say what it was; without one it can be anything.
+            fleet.fences.streamed(deadline, is_there).await;
             fleet.freshness.fence(covers, &position, Instant::now().into_std());
         }
         None if first => fleet.start(covers, None),

@@ -103,6 +103,9 @@ impl Watched {
                 let before = server.live.applied();
                 let now = Instant::now().into_std();
                 let after = fleet.freshness.advance(&server.live, position.as_ref(), now);
+                if after > before {
+                    fleet.progressed.notify_waiters();
+                }
                 self.line.in_vain = self.line.wait.is_some() && after == before;
                 fleet.note(id, &Event::ProbeOk);
             }
