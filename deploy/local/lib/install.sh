@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Installs what is missing, and only that. The distribution's services are never started by it.
 
-INSTALLABLE='servers mysql97 mysql56 clients wordpress build static image hadolint tools regression python stranger'
+INSTALLABLE='servers mysql97 mysql56 clients wordpress build static image hadolint tools regression python redis stranger'
 
 install() { # WHAT...
   local what packages=()
@@ -16,6 +16,7 @@ install() { # WHAT...
       tools) packages+=(haproxy prometheus shellcheck curl);;
       regression) packages+=(mariadb-test);;
       python) packages+=(python3 python3-pip);;
+      redis) packages+=(redis-server php-redis python3);;   # python3 drives the site
       stranger) packages+=(debootstrap);;
       mysql97) packages+=(mariadb-server);;   # for the account "mysql" and mysqld's system libraries
       mysql56)
@@ -76,7 +77,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "$@" 8>&- </dev/null >/dev/null
 if [ -d /run/systemd/system ]; then
-  for unit in mariadb apache2 haproxy prometheus; do
+  for unit in mariadb apache2 haproxy prometheus redis-server; do
     grep -qx "$unit.service" <<<"$before" || systemctl disable -q "$unit" 2>/dev/null || true
   done
 fi
