@@ -17,7 +17,7 @@ SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run tests/conf
 DOCKERFILES := deploy/Dockerfile deploy/Dockerfile.builder deploy/overlays/redis-web/web/Dockerfile
 
 .PHONY: help demo test conformance build static image image-test runbooks manifests install lint shellcheck hadolint deny fuzz \
-	bench leaks stranger
+	bench leaks freshness stranger
 
 help:
 	@echo 'make demo [ONCE=1] [DB=mysql97]  a WordPress site through Forebay; Ctrl-C ends it'
@@ -30,6 +30,7 @@ help:
 	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
 	@echo 'make leaks                       random scripts on shared connections, compared with private ones'
+	@echo 'make freshness                   100000 pairs of a write and a read, WordPress every day, what replicas serve'
 	@echo 'make stranger                    the demo on a bare Debian 12 in a folder (root)'
 
 demo:
@@ -67,7 +68,7 @@ runbooks: build
 	@deploy/tests/runbooks --forebay $(FOREBAY)
 
 install:
-	@$(STACK) install build servers wordpress mysql97 mysql56 clients image hadolint kubernetes tools regression
+	@$(STACK) install build servers wordpress mysql97 mysql56 clients image hadolint kubernetes tools regression redis
 
 manifests: build
 	@$(STACK) install kubernetes
@@ -102,6 +103,15 @@ fuzz:
 leaks:
 	@$(STACK) install build servers mysql97
 	LEAK_SCRIPTS=$(or $(LEAK_SCRIPTS),1000) cargo test --release --locked --features servers --test servers leaks:: -- --nocapture --test-threads=2
+
+# What `make test` does with few pairs and one kind of server. Three hours on two cores.
+freshness: build
+	@$(STACK) install build servers wordpress mysql97 mysql56 redis
+	FRESHNESS_PAIRS=$(or $(FRESHNESS_PAIRS),15000) WORKLOAD_SECONDS=30 cargo test --release --locked --features servers \
+		--test servers -- pairs:: traps:: workload:: --nocapture --test-threads=1
+	tests/wordpress/everyday --forebay $(FOREBAY) --db mariadb --levels causal,strict,eventual
+	tests/wordpress/everyday --forebay $(FOREBAY) --db mysql97 --levels causal,strict,eventual
+	benches/load/run --forebay $(FOREBAY) --levels
 
 bench: build
 	cargo bench

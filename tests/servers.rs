@@ -17,6 +17,7 @@ mod servers {
     pub(crate) mod client;
     pub(crate) mod general_log;
     pub(crate) mod haproxy;
+    pub(crate) mod late;
     pub(crate) mod proxy;
     pub(crate) mod stack;
     pub(crate) mod statement;
@@ -35,6 +36,7 @@ mod servers {
     mod logins;
     mod matrix;
     mod operations;
+    mod pairs;
     mod pool;
     mod preamble;
     mod prepared;
@@ -43,6 +45,8 @@ mod servers {
     mod sessions;
     mod shapes;
     mod smuggling;
+    mod traps;
     mod trust;
     mod views;
+    mod workload;
 }

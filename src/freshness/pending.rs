@@ -110,6 +110,13 @@ impl Pending {
         first.map(|entry| now.saturating_duration_since(entry.at))
     }
 
+    /// How long the last of the writes took that a server has got, if it has got any.
+    pub fn delay(&self, before: Ordinal, applied: Ordinal, now: Instant) -> Option<Duration> {
+        let got = self.entries.partition_point(|entry| entry.ordinal <= applied).checked_sub(1)?;
+        let last = self.entries.get(got).filter(|last| last.ordinal > before)?;
+        Some(now.saturating_duration_since(last.at))
+    }
+
     /// The last write of which a server has that one and all before it, given what it said
     /// (`None`: it cannot say) and what was known of this incarnation of it (`from`).
     pub fn applied(&self, from: Ordinal, position: Option<&Position>, now: Instant) -> Ordinal {

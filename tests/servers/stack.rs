@@ -70,6 +70,28 @@ pub(crate) struct Stack {
     _lock: File,
 }
 
+/// How the kinds of server are told to stop, change and start following.
+pub(crate) struct Words {
+    pub(crate) replica: &'static str,
+    pub(crate) change: &'static str,
+    pub(crate) source: &'static str,
+}
+
+impl Words {
+    pub(crate) fn of(flavour: Flavour) -> Self {
+        match flavour {
+            Flavour::MariaDb | Flavour::MySql56 => {
+                Self { replica: "SLAVE", change: "CHANGE MASTER TO", source: "MASTER" }
+            }
+            Flavour::MySql97 => Self {
+                replica: "REPLICA",
+                change: "CHANGE REPLICATION SOURCE TO",
+                source: "SOURCE",
+            },
+        }
+    }
+}
+
 /// A schema with an account that may do anything there, on all servers.
 pub(crate) struct Tenant {
     /// The schema's name, the user's and the password.
@@ -145,22 +167,21 @@ impl Stack {
         for node in NODES {
             self.script(&["start", node]);
         }
-        let (stop, start) = match self.flavour {
-            Flavour::MariaDb | Flavour::MySql56 => {
-                ("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=0", "START SLAVE")
-            }
-            Flavour::MySql97 => {
-                ("STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_DELAY=0", "START REPLICA")
-            }
-        };
+        let (_, port) = self.address(PRIMARY).rsplit_once(':').unwrap();
         for node in REPLICAS {
-            let mut root = self.root(node);
-            for statement in stop.split("; ").chain([start]) {
-                root.run(statement);
-            }
+            self.follow(node, port.parse().unwrap());
         }
         self.sync();
         std::fs::remove_file(self.hurt_mark()).unwrap();
+    }
+
+    /// Makes a replica follow who listens there, without a delay.
+    pub(crate) fn follow(&self, node: &str, port: u16) {
+        let Words { replica, change, source } = Words::of(self.flavour);
+        let mut root = self.root(node);
+        root.run(&format!("STOP {replica}"));
+        root.run(&format!("{change} {source}_PORT={port}, {source}_DELAY=0"));
+        root.run(&format!("START {replica}"));
     }
 
     /// Runs a command of the launcher on this stack.

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Installs what is missing, and only that. The distribution's services are never started by it.
 
-INSTALLABLE='servers mysql97 mysql56 clients wordpress build static image hadolint kubernetes tools regression python stranger'
+INSTALLABLE='servers mysql97 mysql56 clients wordpress build static image hadolint kubernetes tools regression python redis stranger'
 
 install() { # WHAT...
   local what packages=()
@@ -16,13 +16,14 @@ install() { # WHAT...
       tools) packages+=(haproxy prometheus shellcheck curl);;
       regression) packages+=(mariadb-test);;
       python) packages+=(python3 python3-pip);;
+      redis) packages+=(redis-server php-redis python3);;   # python3 drives the site
       stranger) packages+=(debootstrap);;
       mysql97) packages+=(mariadb-server);;   # for the account "mysql" and mysqld's system libraries
       mysql56)
         packages+=(mariadb-server mariadb-client)
         command -v npm >/dev/null || packages+=(npm);;
       kubernetes)
-        packages+=(php-cli prometheus redis-server shellcheck openssl git)
+        packages+=(php-cli prometheus shellcheck openssl git)
         command -v npm >/dev/null || packages+=(npm)
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
       hadolint)
