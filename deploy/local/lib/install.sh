@@ -23,7 +23,7 @@ install() { # WHAT...
         packages+=(mariadb-server mariadb-client)
         command -v npm >/dev/null || packages+=(npm);;
       kubernetes)
-        packages+=(php-cli prometheus redis-server shellcheck openssl git)
+        packages+=(php-cli prometheus shellcheck openssl git)
         command -v npm >/dev/null || packages+=(npm)
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
       hadolint)
