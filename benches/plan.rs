@@ -15,7 +15,7 @@ use forebay::session::Session;
 use forebay::session::plan::{Plan, Policy};
 use forebay::sql::{Classifier, LocalCache, Mode, Statement};
 
-const POLICY: Policy = Policy { split: true, causal: true };
+const POLICY: Policy = Policy::SPLIT;
 const READ: &str = "SELECT option_value FROM wp_options WHERE option_name = 'siteurl' LIMIT 1";
 const WRITE: &str = "UPDATE wp_options SET option_value = '1' WHERE option_name = 'cron'";
 

@@ -4,11 +4,14 @@
 //! is to be is `cluster`'s choice.
 
 pub mod catalog;
+pub mod catch_up;
 pub mod connection;
 pub mod dial;
 pub mod dialer;
+pub mod fence;
 pub mod fleet;
 pub mod pool;
+pub mod position_question;
 pub mod probe;
 pub mod query;
 pub mod replays;

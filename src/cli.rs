@@ -71,7 +71,7 @@ struct Settings {
     /// Worker threads; 0 means as many as there are processors.
     #[arg(long, value_name = "N")]
     threads: Option<String>,
-    /// What a read must have seen: eventual or causal.
+    /// What a read must have seen: eventual, session, causal or strict.
     #[arg(long, value_name = "LEVEL")]
     consistency: Option<String>,
     /// primary or split.

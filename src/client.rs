@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod announce;
 pub mod enter;
+mod fresh;
 pub mod greet;
 pub mod house;
 mod kill;

@@ -1,17 +1,25 @@
 //! What a read must have seen: which writes were acknowledged, and who has applied them.
 //!
-//! First step of the law: per schema, by this process's own writes. `record` a write before its
-//! client is told; ask `floor` for a read; `advance` a server by what it says it has. All three
-//! may be called from any thread. No clock and no sockets: `session` and `backend` call it.
+//! Writes are numbered, and raise the floors of what they touched: schemas, tables, and keys of the
+//! tables that `keyed` lists. `record` one before its client is told; `fence` what the primary says
+//! it has, of which anything that nobody recorded raises every floor; ask `floor` for a read;
+//! `advance` a server by what it says it has. All may be called from any thread. No clock and no
+//! sockets: `session` and `backend` call it.
 
 pub mod floor;
+pub mod key;
+pub mod keyed;
+pub mod level;
 pub mod pending;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-pub use floor::{Floors, Touched};
+pub use floor::{Floors, Rows, Sizes, TableRows, Touched};
+pub use key::{Collation, Key};
+pub use keyed::{KeyColumn, KeyColumns, KeyKind, KeyedTables};
+pub use level::{Level, Levels, Sight};
 pub use pending::Pending;
 
 use crate::cluster::{Live, Snapshot};
@@ -30,6 +38,8 @@ pub struct Freshness {
     last: AtomicU64,
     /// `last` while nothing is pending, else 0: one look then answers a read.
     quiet: AtomicU64,
+    /// Which column of which table keys are taken from. Empty: none, all is per table.
+    key_columns: RwLock<Arc<KeyColumns>>,
 }
 
 /// A write whose client has not been told yet.
@@ -56,6 +66,7 @@ impl Freshness {
             pending: Mutex::new(Pending::new(writes_pending_max, now)),
             last: AtomicU64::new(0),
             quiet: AtomicU64::new(0),
+            key_columns: RwLock::new(Arc::new(KeyColumns::default())),
         };
         fresh.start(None, None, now);
         fresh
@@ -95,6 +106,10 @@ impl Freshness {
     /// Raises the floors of what was written. To be called before the client is told.
     pub fn record(&self, written: Written<'_>) -> Ordinal {
         let mut pending = self.lock();
+        if written.position.as_ref().is_some_and(|it| !it.is_empty() && pending.has_seen(it)) {
+            // Whoever came first with it has raised them.
+            return self.last();
+        }
         let ordinal = pending.push(written.position, written.at);
         self.quiet.store(0, Ordering::Release);
         self.floors.raise(&written.touched, ordinal);
@@ -102,15 +117,43 @@ impl Freshness {
         ordinal
     }
 
-    /// What a server must have applied for a read of these schemas.
+    /// What a server must have applied for a read of these.
     pub fn floor(&self, reads: &Touched<'_>) -> Ordinal {
+        self.floor_of_all().unwrap_or_else(|| self.floors.of(reads).unwrap_or_else(|| self.last()))
+    }
+
+    /// The same for a read of anything, while no write is on its way: one look at one number.
+    pub fn floor_of_all(&self) -> Option<Ordinal> {
         match self.quiet.load(Ordering::Acquire) {
-            0 => match reads {
-                Touched::Everything => self.last(),
-                Touched::Schemas(names) => self.floors.of(names).unwrap_or_else(|| self.last()),
-            },
-            quiet => Ordinal(quiet),
+            0 => None,
+            quiet => Some(Ordinal(quiet)),
         }
+    }
+
+    /// What every read must have seen, whatever it reads. No floor is below it.
+    pub fn floor_of_none(&self) -> Ordinal {
+        self.floor_of_all().unwrap_or_else(|| self.floors.everything())
+    }
+
+    /// How many names have a floor of their own.
+    pub fn floor_sizes(&self) -> Sizes {
+        self.floors.sizes()
+    }
+
+    /// The columns of the primary's keyed tables, read after the last DDL: reads of them by key
+    /// need only the writes of that key from now on.
+    pub fn set_key_columns(&self, columns: KeyColumns) {
+        *self.key_columns.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(columns);
+    }
+
+    /// A table may have been changed: until the columns are read again, there are no keys.
+    pub fn forget_key_columns(&self) {
+        self.set_key_columns(KeyColumns::default());
+    }
+
+    /// The columns that keys are taken from.
+    pub fn key_columns(&self) -> Arc<KeyColumns> {
+        Arc::clone(&self.key_columns.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The last write recorded: what a fence that leaves now will cover.
@@ -123,12 +166,37 @@ impl Freshness {
         self.lock().last_unresolved()
     }
 
+    /// Whether everything up to there was recorded: the floors show it.
+    pub fn covers(&self, position: &Position) -> bool {
+        self.lock().has_seen(position)
+    }
+
     /// A fence came back: `position` is all that the primary had executed, read there after
-    /// `covers` (`last` as of when it was sent).
+    /// `covers` (`last` as of when it was sent). It says where the writes are that came without a
+    /// position; what nobody has recorded may be anything. False: there was such.
     ///
     /// An ordinal and not an instant, as a coarse clock would let a fence cover a later write.
-    pub fn resolve(&self, covers: Ordinal, position: &Position) {
-        self.lock().resolve(covers, position);
+    pub fn fence(&self, covers: Ordinal, position: &Position, at: Instant) -> bool {
+        let mut pending = self.lock();
+        pending.resolve(covers, position);
+        if position.is_empty() {
+            return true;
+        }
+        let known = pending.has_seen(position);
+        if !known {
+            let ordinal = pending.push(Some(position.clone()), at);
+            self.quiet.store(0, Ordering::Release);
+            self.floors.raise_everything(ordinal);
+            self.last.store(ordinal.0, Ordering::Release);
+        }
+        pending.see_whole(position);
+        known
+    }
+
+    /// How long the first write that a server lacks has been on its way to it. `None`: it lacks
+    /// none.
+    pub fn overdue(&self, live: &Live, now: Instant) -> Option<Duration> {
+        self.lock().overdue(live.applied(), now)
     }
 
     /// Takes note of how far a server says it has come (`None`: it cannot say).
@@ -136,7 +204,11 @@ impl Freshness {
     /// `live` must be the incarnation that said it.
     pub fn advance(&self, live: &Live, position: Option<&Position>, now: Instant) -> Ordinal {
         let mut pending = self.lock();
-        let applied = pending.applied(live.applied(), position, now);
+        let before = live.applied();
+        let applied = pending.applied(before, position, now);
+        if let Some(delay) = pending.delay(before, applied, now) {
+            live.observe_delay(u32::try_from(delay.as_micros()).unwrap_or(u32::MAX));
+        }
         if let Some(position) = position {
             pending.compact(applied, position);
         }

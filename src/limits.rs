@@ -93,12 +93,37 @@ pub const PREPARED_PER_CONNECTION_MAX: usize = 100;
 /// Bytes of long parameters that a session keeps until they are needed; past that it keeps its
 /// connection instead.
 pub const LONG_DATA_BYTES_PER_SESSION_MAX: usize = 1024 * 1024;
-/// Tables and schemas whose last write is remembered by name.
+/// Schemas whose last write is remembered by name; past that a write is one of everything.
 pub const FLOOR_SCHEMAS_MAX: usize = 4 * 1024;
+/// Tables of them; past that a write is one of its schema.
+pub const FLOOR_TABLES_MAX: usize = 16 * 1024;
+/// Keys of one table; past that the older half counts as the table.
+pub const FLOOR_KEYS_PER_TABLE_MAX: usize = 16 * 1024;
+/// Keys of all tables.
+pub const FLOOR_KEYS_MAX: usize = 64 * 1024;
+/// Keys of one table in one write; with more it is a write of the table.
+pub const FLOOR_KEYS_PER_WRITE_MAX: usize = 1024;
+/// With fewer names than this it is not worth a look which are of use still.
+pub const FLOOR_NAMES_SWEPT_MIN: usize = 1024;
+/// Bytes of a key; the rows of a longer one are any of the table.
+pub const KEY_BYTES_MAX: usize = 255;
+/// Keys that one read may name; with more it is a read of the table.
+pub const KEYS_PER_READ_MAX: usize = 64;
 /// Writes whose arrival at the replicas is awaited one by one.
 pub const WRITES_PENDING_MAX: usize = 16 * 1024;
+/// A fence that is not back by then sends its reads to the primary.
+pub const FENCE_WAIT_MS: u64 = 1_000;
+/// So long may the follower be behind a fence, or a client's own write, before all that it has not
+/// shown counts as a write to everything.
+pub const STREAM_WAIT_MS: u64 = 50;
+/// An event of the primary's log that is looked into; of a longer one only its table is known.
+pub const BINLOG_EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// A compressed transaction, or rows, inflated; larger ones are known by what is outside of them.
+pub const BINLOG_PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a position (a GTID set or list) that are read.
 pub const POSITION_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a binary log file's name.
+pub const LOG_FILE_NAME_BYTES_MAX: usize = 512;
 /// Parts of the position that all applied writes are merged into; past that its gaps are closed.
 pub const POSITION_PARTS_KEPT_MAX: usize = 64;
 /// Views, and tables of engines that are read from the primary, that one account may see; with
@@ -151,6 +176,8 @@ const _: () = {
     assert!(SLAB_KEPT_BYTES_MAX <= READ_AHEAD_BYTES_MAX);
     assert!(DIGEST_CACHE_THREAD_ENTRIES <= DIGEST_CACHE_ENTRIES);
     assert!(VIEW_DEPTH_MAX < TABLES_MAX);
+    assert!(FLOOR_KEYS_PER_WRITE_MAX * 2 <= FLOOR_KEYS_PER_TABLE_MAX);
+    assert!(FLOOR_KEYS_PER_TABLE_MAX <= FLOOR_KEYS_MAX);
     assert!(PROOFS_AT_ONCE <= ACCOUNTS_MAX);
     assert!(PREPARED_PER_CONNECTION_MAX * 151 < 16_382);
     assert!(PROOFS_KEPT_FOR_KNOWN < PROOFS_AT_ONCE);

@@ -12,13 +12,17 @@ mod route;
 mod server;
 mod timing;
 
-use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use gauge::{Gauges, PoolState};
 pub use label::{BackendLogin, Blame, Label, Labelled, Login, Retried, Target};
 pub use route::RouteCounters;
 pub use server::{ServerCounters, Servers};
 pub use timing::{Lap, Sampler, Stopwatch, Timings};
+
+/// Bounds in seconds: from a primary on the same machine to one that hangs.
+const WAITS: &[f64] =
+    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.25, 1.0];
 
 /// All counters and timings of the process; shared by reference with everyone who counts.
 #[derive(Debug)]
@@ -39,6 +43,12 @@ pub struct Metrics {
     pub retries: Labelled<Retried>,
     /// Reads kept from a replica that had not seen a write yet.
     pub stale_reads_prevented: IntCounter,
+    /// How long reads waited for a fence, in seconds.
+    pub fence_seconds: Histogram,
+    /// How long reads waited for a replica, in seconds.
+    pub replica_wait_seconds: Histogram,
+    /// Reads of replicas while no primary could be reached.
+    pub reads_unfenced: IntCounter,
     /// Errors that clients were told, by culprit.
     pub errors: Labelled<Blame>,
     /// Clients that were cut at the end of a drain.
@@ -75,6 +85,9 @@ impl Metrics {
             servers: Servers::new(&registry)?,
             retries: Labelled::new(&name::RETRIES, &registry)?,
             stale_reads_prevented: name::STALE_READS_PREVENTED.counter(&registry)?,
+            fence_seconds: name::FENCE_SECONDS.histogram(&registry, WAITS)?,
+            replica_wait_seconds: name::REPLICA_WAIT_SECONDS.histogram(&registry, WAITS)?,
+            reads_unfenced: name::READS_UNFENCED.counter(&registry)?,
             errors: Labelled::new(&name::ERRORS, &registry)?,
             drain_cut: name::DRAIN_CUT.counter(&registry)?,
             bugs: name::BUGS.counter(&registry)?,

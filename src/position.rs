@@ -1,40 +1,46 @@
 //! Positions: how far a server has come in the stream of writes, as the servers print it.
 //!
-//! GTID sets of MySQL and GTID lists of MariaDB behind one type: parse, contains, union, print.
-//! Knows no servers and no clocks. Called by `freshness` (what must a replica have applied) and
+//! GTID sets of MySQL, GTID lists of MariaDB, and places in a log file behind one type: parse,
+//! contains, union, print. Knows no servers and no clocks. Called by `freshness` (what must a replica have applied) and
 //! by whoever reads a position off the wire.
 
+pub mod file_place;
 pub mod gtid_list;
 pub mod gtid_set;
 
 use std::fmt;
 
+pub use file_place::FilePlace;
 pub use gtid_list::GtidList;
 pub use gtid_set::GtidSet;
 
 /// A position in the stream of writes.
 ///
-/// The two kinds never compare: neither contains the other unless that one is empty.
+/// The kinds never compare: none contains another unless that one is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
     /// `@@gtid_executed` of MySQL, or the GTID of one write.
     MySql(GtidSet),
     /// `@@gtid_binlog_pos` and its like of MariaDB, or `last_gtid` of one write.
     MariaDb(GtidList),
+    /// Without GTIDs: how far the primary's binary log was written, or a replica has applied it.
+    File(FilePlace),
 }
 
-/// Which of the two notations a text is in.
+/// Which of the notations a text is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flavour {
     /// `uuid:1-5:9,uuid:tag:1-3`
     MySql,
     /// `0-1-100,1-2-5`
     MariaDb,
+    /// `binlog.000123:4567`
+    File,
 }
 
 /// A text that is no position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a GTID position: {what}")]
+#[error("not a position: {what}")]
 pub struct BadPosition {
     /// What was wrong with it.
     pub what: &'static str,
@@ -53,6 +59,7 @@ impl Position {
         match flavour {
             Flavour::MySql => GtidSet::parse(text).map(Position::MySql),
             Flavour::MariaDb => GtidList::parse(text).map(Position::MariaDb),
+            Flavour::File => FilePlace::parse(text).map(Position::File),
         }
     }
 
@@ -61,6 +68,7 @@ impl Position {
         match self {
             Position::MySql(_) => Flavour::MySql,
             Position::MariaDb(_) => Flavour::MariaDb,
+            Position::File(_) => Flavour::File,
         }
     }
 
@@ -69,17 +77,19 @@ impl Position {
         match (self, other) {
             (Position::MySql(ours), Position::MySql(theirs)) => ours.contains(theirs),
             (Position::MariaDb(ours), Position::MariaDb(theirs)) => ours.contains(theirs),
+            (Position::File(ours), Position::File(theirs)) => ours.contains(theirs),
             _ => other.is_empty(),
         }
     }
 
-    /// Takes in all of `other`. False, and nothing happens, when it is of the other kind and
-    /// neither is empty.
+    /// Takes in all of `other`. False, and nothing happens, when it is of another kind, or in
+    /// another log, and neither is empty.
     #[must_use = "positions of two kinds have no union"]
     pub fn union(&mut self, other: &Position) -> bool {
         match (&mut *self, other) {
             (Position::MySql(ours), Position::MySql(theirs)) => ours.union(theirs),
             (Position::MariaDb(ours), Position::MariaDb(theirs)) => ours.union(theirs),
+            (Position::File(ours), Position::File(theirs)) => return ours.union(theirs),
             (_, theirs) if theirs.is_empty() => {}
             (ours, theirs) if ours.is_empty() => *ours = theirs.clone(),
             _ => return false,
@@ -92,6 +102,7 @@ impl Position {
         match self {
             Position::MySql(set) => set.is_empty(),
             Position::MariaDb(list) => list.is_empty(),
+            Position::File(_) => false,
         }
     }
 
@@ -100,6 +111,7 @@ impl Position {
         match self {
             Position::MySql(set) => set.intervals(),
             Position::MariaDb(list) => list.domains(),
+            Position::File(_) => 1,
         }
     }
 
@@ -120,6 +132,7 @@ impl fmt::Display for Position {
         match self {
             Position::MySql(set) => set.fmt(f),
             Position::MariaDb(list) => list.fmt(f),
+            Position::File(place) => place.fmt(f),
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod implicit;
 pub mod local;
 pub mod name;
 pub mod observe;
+pub mod own;
 pub mod plan;
 pub mod prepared;
 pub mod refusal;
@@ -27,6 +28,7 @@ use hold::{Hold, Holds};
 use implicit::Implicit;
 use local::Unplayed;
 use observe::Dirty;
+use own::Own;
 use prepared::Prepared;
 use variable::Values;
 
@@ -62,6 +64,8 @@ pub struct Session {
     insert_id_lost: bool,
     /// Written in the open transaction.
     dirty: Dirty,
+    /// What its reads of replicas have to have seen.
+    pub own: Own,
     prepared: Prepared,
     /// The client said that it may send several statements at once.
     multi_statements: bool,
@@ -94,6 +98,7 @@ impl Session {
             insert_id: None,
             insert_id_lost: false,
             dirty: Dirty::default(),
+            own: Own::default(),
             prepared: Prepared::default(),
             multi_statements: false,
             unplayed: Unplayed::default(),
@@ -105,6 +110,12 @@ impl Session {
     #[must_use]
     pub const fn values(&self) -> &Values {
         &self.values
+    }
+
+    /// The current schema.
+    #[must_use]
+    pub fn database(&self) -> Option<&[u8]> {
+        self.values.database.as_deref()
     }
 
     /// A number that differs when [`Self::values`] differ.

@@ -16,6 +16,7 @@
 )]
 
 pub mod auth;
+pub mod binlog;
 pub mod capability;
 pub mod command;
 pub mod cursor;

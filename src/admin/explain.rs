@@ -16,7 +16,7 @@ use crate::sql::{Classifier, Hint, LocalCache, Mode, Proof, Statement, Table};
 /// Which kind of server the plan of a fresh session sends a statement to, and why.
 #[must_use]
 pub fn verdict(statement: &Statement) -> (&'static str, String) {
-    let policy = Policy { split: true, causal: true };
+    let policy = Policy::SPLIT;
     let mut session = Session::new(1, Mode::default());
     match session.plan(statement, policy, &Freshness::new(Instant::now())) {
         Plan::Forward(forward) => match forward.want.role {

@@ -14,7 +14,7 @@ use crate::client::announce::Announcers;
 use crate::client::house::House;
 use crate::client::registry::Registry;
 use crate::config::Rules;
-use crate::config::rules::{Account, Backend, BackendTls, Consistency};
+use crate::config::rules::{Account, Backend, BackendTls};
 use crate::control::{Control, Demands};
 use crate::link::{Network, tls};
 use crate::metrics::Metrics;
@@ -50,7 +50,8 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         replicas: rules.replicas.clone(),
         connections_max: rules.pool.max_connections_per_server,
         idle_max: rules.pool.idle_max,
-        window: rules.freshness_window,
+        window: rules.freshness.window,
+        replica_wait: rules.freshness.replica_wait,
         wait_max: rules.pool.wait_max,
         monitor: ArcSwapOption::from(rules.monitor.as_ref().map(credentials).transpose()?),
         local_answers: rules.local_answers.then_some(rules.auth.ttl),
@@ -67,7 +68,8 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         door: ArcSwapOption::empty(),
         announcers: Announcers::new(rules.proxy_protocol_from.clone()),
         control,
-        causal: rules.consistency == Consistency::Causal,
+        levels: rules.freshness.levels.clone(),
+        serves_stale: rules.freshness.serves_stale,
         wait_max: rules.pool.wait_max,
         sessions: AtomicU64::new(0),
         registry: Registry::default(),

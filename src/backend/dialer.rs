@@ -3,7 +3,7 @@
 //! An address may be virtual (a balancer over all pods) or be used again by another pod, so every
 //! new connection is asked who answers. Called by `pool` and `probe`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::backend::connection::Connection;
 use crate::backend::dial::{DialError, Dialed, Login, dial, is_mariadb};
+use crate::backend::position_question::{Dialect, version_number};
 use crate::backend::query::{Answers, QueryError, put_query};
 use crate::backend::setup::{Baseline, Recipe};
 use crate::backend::statements::Statements;
@@ -93,6 +94,7 @@ pub struct Dialer {
     addresses: Mutex<Vec<String>>,
     identity: Mutex<Option<Identity>>,
     mariadb: AtomicBool,
+    version: AtomicU32,
 }
 
 impl std::fmt::Debug for Dialer {
@@ -110,6 +112,7 @@ impl Dialer {
             addresses: Mutex::new(vec![address.to_owned()]),
             identity: Mutex::new(identity),
             mariadb: AtomicBool::new(flavour == Flavour::MariaDb),
+            version: AtomicU32::new(0),
         }
     }
 
@@ -117,6 +120,12 @@ impl Dialer {
     #[must_use]
     pub fn flavour(&self) -> Flavour {
         if self.mariadb.load(Ordering::Relaxed) { Flavour::MariaDb } else { Flavour::MySql }
+    }
+
+    /// The words that the server understands, as its last greeting told.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        Dialect { flavour: self.flavour(), version: self.version.load(Ordering::Relaxed) }
     }
 
     /// Where else the server answers.
@@ -183,6 +192,7 @@ impl Dialer {
         let dialed = dial(&self.ways.network, address, &self.ways.tls, &login, deadline).await?;
         let mariadb = is_mariadb(&dialed.greeting);
         self.mariadb.store(mariadb, Ordering::Relaxed);
+        self.version.store(version_number(&dialed.greeting.version), Ordering::Relaxed);
         let setting_up = self.set_up(dialed, is_reader, address);
         let set_up = tokio::time::timeout_at(deadline, setting_up).await;
         set_up.map_err(|_| DialError::TimedOut)?.map_err(OpenError::of_login)

@@ -15,13 +15,14 @@ use tokio::time::Instant;
 use crate::backend::catalog::{self, Catalogs};
 use crate::backend::dial::DialError;
 use crate::backend::dialer::{Dialer, OpenError, Ways};
+use crate::backend::fence::Fences;
 use crate::backend::pool::{Ask, Lease, LeaseError, Place, Pool};
 use crate::backend::query::{Answers, QueryError, ask, put_command};
 use crate::backend::replays::Replays;
 use crate::backend::setup::Baseline;
 use crate::cluster::health::{self, Event};
 use crate::cluster::{Choice, Identity, NoServer, Role, Server, ServerId, Snapshot, Want, pick};
-use crate::freshness::{Freshness, Touched, Written};
+use crate::freshness::{Freshness, Sight, Touched, Written};
 use crate::metrics::Metrics;
 use crate::position::{Ordinal, Position};
 use crate::secret::{Credentials, Digest};
@@ -50,6 +51,8 @@ pub struct FleetPolicy {
     pub window: Duration,
     /// How long a login may wait for the connection that proves it.
     pub wait_max: Duration,
+    /// How long a read may wait for a replica that will have what it needs in a moment.
+    pub replica_wait: Duration,
     /// Who asks after the servers; none: the account that logged in last.
     pub monitor: ArcSwapOption<Credentials>,
     /// How long an answer may be given again without asking a server; none: never.
@@ -70,6 +73,10 @@ pub struct Fleet {
     pub ways: Ways,
     /// What servers said before.
     pub replays: Replays,
+    /// What the primary has as of now.
+    pub fences: Fences,
+    /// Told when a server has applied more.
+    pub progressed: Notify,
     /// Told when a write was recorded, or an account learned: the watchers look at once.
     pub stir: Notify,
     /// Told when global settings may have changed.
@@ -121,6 +128,8 @@ impl Fleet {
             account: ArcSwapOption::empty(),
             changing: Mutex::new(()),
             random: AtomicU64::new(seed | 1),
+            fences: Fences::default(),
+            progressed: Notify::new(),
             stir: Notify::new(),
             unsettled: Notify::new(),
             replays: Replays::new(policy.local_answers),
@@ -221,17 +230,37 @@ impl Fleet {
     }
 
     /// A write: reads of what it touched wait for it. To be called before the client is told.
-    pub fn record(&self, write: Write) {
+    /// Gives its number, and what the follower has yet to show of it.
+    ///
+    /// Where only fences tell of writes, any write is one to everything: triggers and foreign keys
+    /// reach further than the text does.
+    pub fn record(&self, write: Write) -> (Ordinal, Option<Position>) {
+        let sight = self.fences.sight();
+        if sight == Sight::Stream
+            && let Some(position) = write.position
+        {
+            let last = self.freshness.last();
+            let is_shown = self.freshness.covers(&position);
+            return (last, (!is_shown).then_some(position));
+        }
         let names: Vec<&[u8]>;
         let touched = match &write.schemas {
-            None => Touched::Everything,
-            Some(schemas) => {
+            Some(schemas) if sight == Sight::None => {
                 names = schemas.iter().map(|name| &**name).collect();
                 Touched::Schemas(&names)
             }
+            _ => Touched::Everything,
         };
-        self.freshness.record(Written { touched, position: write.position, at: now() });
+        let written = Written { touched, position: write.position, at: now() };
+        let ordinal = self.freshness.record(written);
         self.stir.notify_waiters();
+        (ordinal, None)
+    }
+
+    /// The primary cannot be reached, as far as is known.
+    #[must_use]
+    pub fn has_lost_primary(&self) -> bool {
+        self.snapshot.load().primary().is_none_or(|primary| !primary.health.serves_reads())
     }
 
     /// Whether the primary's position at the start is known.

@@ -16,7 +16,7 @@ use crate::backend::catalog;
 use crate::backend::connection::Connection;
 use crate::backend::dialer::{Dialer, OpenError};
 use crate::backend::fleet::Fleet;
-use crate::backend::query::{QueryError, Rows, ask};
+use crate::backend::query::{Answers, QueryError, Rows, ask, put_query};
 use crate::backend::resolve::resolve;
 use crate::cluster::health::Event;
 use crate::cluster::{Identity, Role, ServerId};
@@ -169,18 +169,35 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
         if failed {
             line = None;
             fleet.note(id, &Event::ProbeFailed);
+            if server.role == Role::Primary {
+                fleet.fences.fail_all();
+            }
             // Whatever it had applied: a server that restarts may have less (a crash).
             fleet.renew(id);
             sleep(CALM.saturating_sub(started.elapsed())).await;
         } else if let Some(connection) = &mut line {
             let rest = async {
-                match is_awaited(&fleet, id) {
-                    true => sleep(EAGER).await,
-                    false => pause(&fleet, CALM).await,
+                let asked = async {
+                    match server.role {
+                        Role::Primary => fleet.fences.asked().await,
+                        Role::Reader => std::future::pending().await,
+                    }
+                };
+                let pause = async {
+                    match is_awaited(&fleet, id) {
+                        true => sleep(EAGER).await,
+                        false => pause(&fleet, CALM).await,
+                    }
+                };
+                select! {
+                    biased;
+                    () = asked => {}
+                    () = pause => {}
                 }
             };
             // A replica that is back within one pause, with less than it had, was read stale.
             select! {
+                biased;
                 () = rest => {}
                 () = hung_up(connection) => {}
             }
@@ -250,7 +267,9 @@ async fn examine(
     let snapshot = fleet.snapshot();
     let (Some(server), Some(pool)) = (snapshot.server(id), fleet.pool(id)) else { return Ok(()) };
     let flavour = pool.dialer().flavour();
-    let covers = fleet.freshness.last();
+    if server.role == Role::Primary {
+        return fence(fleet, id, flavour, connection).await;
+    }
     let question = question(flavour, server.role);
     let rows = match ask(&mut connection.stream, connection.capabilities, question).await {
         // A server without GTIDs does not know the variables.
@@ -260,25 +279,68 @@ async fn examine(
         other => other?,
     };
     let position = position_of(flavour, &rows);
-    match server.role {
-        Role::Primary => fence(fleet, covers, position),
-        Role::Reader => {
-            let now = Instant::now().into_std();
-            fleet.freshness.advance(&server.live, position.as_ref(), now);
-        }
+    let before = server.live.applied();
+    let now = Instant::now().into_std();
+    if fleet.freshness.advance(&server.live, position.as_ref(), now) > before {
+        fleet.progressed.notify_waiters();
     }
     fleet.note(id, &Event::ProbeOk);
     prune(fleet);
     Ok(())
 }
 
+/// One round: what the primary has, and then whether it is the primary still. A server that was
+/// demoted keeps its connections and goes on answering: what it says is no fence.
+async fn fence(
+    fleet: &Fleet,
+    id: ServerId,
+    flavour: Flavour,
+    connection: &mut Connection,
+) -> Result<(), QueryError> {
+    let round = fleet.fences.leave();
+    let covers = fleet.freshness.last();
+    let mut flight = Vec::new();
+    put_query(&mut flight, question(flavour, Role::Primary).as_bytes());
+    put_query(&mut flight, b"SELECT @@GLOBAL.read_only");
+    let capabilities = connection.capabilities;
+    let mut answers = Answers::to(&mut connection.stream, capabilities, &flight).await?;
+    let position = match answers.rows().await {
+        // A server without GTIDs does not know the variables.
+        Err(QueryError::Refused(_)) => None,
+        other => position_of(flavour, &other?),
+    };
+    let read_only = answers.rows().await?;
+    fleet.note(id, &Event::ProbeOk);
+    if !is_off(&read_only) {
+        tracing::debug!("the primary is read-only");
+        fleet.fences.fail(round);
+        return Ok(());
+    }
+    settle(fleet, covers, position).await;
+    fleet.fences.complete(round);
+    prune(fleet);
+    Ok(())
+}
+
+fn is_off(rows: &Rows) -> bool {
+    let text = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
+    text.is_some_and(|text| matches!(text, b"0" | b"OFF"))
+}
+
 /// What the primary had executed after `covers` was recorded.
-fn fence(fleet: &Fleet, covers: Ordinal, position: Option<Position>) {
+async fn settle(fleet: &Fleet, covers: Ordinal, position: Option<Position>) {
+    fleet.fences.note_positions(position.is_some());
     // A primary that has written nothing yet looks like one without GTIDs, until it has.
     let first = !fleet.is_started() || (position.is_some() && fleet.freshness.is_windowed());
     match position {
         Some(position) if first => fleet.start(covers, Some(position)),
-        Some(position) => fleet.freshness.resolve(covers, &position),
+        Some(position) => {
+            let deadline = Instant::now() + Duration::from_millis(limits::STREAM_WAIT_MS);
+            let is_there = || fleet.freshness.covers(&position);
+            // A follower will say what it was; without one it can be anything.
+            fleet.fences.streamed(deadline, is_there).await;
+            fleet.freshness.fence(covers, &position, Instant::now().into_std());
+        }
         None if first => fleet.start(covers, None),
         None => {}
     }

@@ -19,6 +19,36 @@ const ANSWER_BYTES_MAX: usize = 4 * limits::TERMINATOR_BYTES_MAX;
 /// Rows of text; NULL is `None`.
 pub type Rows = Vec<Vec<Option<Vec<u8>>>>;
 
+/// A row whose columns are found by name: what `SHOW ... STATUS` says differs with every version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    cells: Vec<(String, Option<String>)>,
+}
+
+impl Record {
+    /// Of names and values.
+    pub fn of<'a>(cells: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+        let cells = cells.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+        Self { cells: cells.collect() }
+    }
+
+    /// The first of these columns that is there and not NULL.
+    #[must_use]
+    pub fn get(&self, names: &[&str]) -> Option<&str> {
+        let known = |name: &&str| {
+            let cell = self.cells.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+            cell.and_then(|(_, value)| value.as_deref())
+        };
+        names.iter().find_map(known)
+    }
+
+    /// The columns whose names begin so, with what is in them.
+    pub fn beginning(&self, start: &str) -> impl Iterator<Item = (&str, &str)> {
+        let named = self.cells.iter().filter(move |(name, _)| name.starts_with(start));
+        named.filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
+    }
+}
+
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -95,9 +125,27 @@ impl<'a> Answers<'a> {
 
     /// One result set.
     pub async fn rows(&mut self) -> Result<Rows, QueryError> {
+        Ok(self.table().await?.1)
+    }
+
+    /// One result set whose columns are named.
+    pub async fn records(&mut self) -> Result<Vec<Record>, QueryError> {
+        let (definitions, rows) = self.table().await?;
+        let names = definitions.iter().map(|packet| column_name(packet));
+        let names = names.collect::<Result<Vec<_>, _>>()?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let record = |row: Vec<Option<Vec<u8>>>| {
+            let cells = names.iter().cloned().zip(row.into_iter().map(|cell| cell.map(text)));
+            Record { cells: cells.collect() }
+        };
+        Ok(rows.into_iter().map(record).collect())
+    }
+
+    /// The definitions of a result set's columns, and its rows.
+    async fn table(&mut self) -> Result<(Vec<Vec<u8>>, Rows), QueryError> {
         let first = self.packet().await?;
         match first.first() {
-            Some(0) => return Ok(Rows::new()),
+            Some(0) => return Ok((Vec::new(), Rows::new())),
             Some(0xff) => return Err(QueryError::Refused(ErrPacket::parse(&first)?)),
             _ => {}
         }
@@ -105,8 +153,9 @@ impl<'a> Answers<'a> {
         if columns > 4096 {
             return Err(Malformed { what: "too many columns" }.into());
         }
+        let mut definitions = Vec::new();
         for _ in 0..columns {
-            self.packet().await?;
+            definitions.push(self.packet().await?);
         }
         if !self.capabilities.has(Capabilities::DEPRECATE_EOF) {
             self.packet().await?;
@@ -121,7 +170,7 @@ impl<'a> Answers<'a> {
             }
             match packet.first() {
                 Some(0xff) => return Err(QueryError::Refused(ErrPacket::parse(&packet)?)),
-                Some(0xfe) if self.is_end(&packet) => return Ok(rows),
+                Some(0xfe) if self.is_end(&packet) => return Ok((definitions, rows)),
                 _ => rows.push(row(&packet, columns)?),
             }
         }
@@ -177,6 +226,26 @@ pub async fn ask(
     let mut flight = Vec::new();
     put_query(&mut flight, text.as_bytes());
     Answers::to(stream, capabilities, &flight).await?.rows().await
+}
+
+/// Asks for rows whose columns are named.
+pub async fn ask_records(
+    stream: &mut Stream,
+    capabilities: Capabilities,
+    text: &str,
+) -> Result<Vec<Record>, QueryError> {
+    let mut flight = Vec::new();
+    put_query(&mut flight, text.as_bytes());
+    Answers::to(stream, capabilities, &flight).await?.records().await
+}
+
+/// After catalog, schema, table and the table's own name.
+fn column_name(definition: &[u8]) -> Result<String, Malformed> {
+    let mut cursor = Cursor::new(definition);
+    for _ in 0..4 {
+        cursor.lenenc_bytes()?;
+    }
+    Ok(String::from_utf8_lossy(cursor.lenenc_bytes()?).into_owned())
 }
 
 fn row(packet: &[u8], columns: u64) -> Result<Vec<Option<Vec<u8>>>, Malformed> {

@@ -5,7 +5,6 @@
 use std::process::ExitCode;
 
 use super::{refuse, say};
-use crate::config::rules::Consistency;
 use crate::config::{self, Rules, Sources};
 
 /// Checks the sources.
@@ -24,10 +23,7 @@ fn summary(rules: &Rules) -> String {
         [] => "none: every statement goes to the primary".into(),
         replicas => replicas.join(", "),
     };
-    let consistency = match rules.consistency {
-        Consistency::Eventual => "eventual",
-        Consistency::Causal => "causal",
-    };
+    let consistency = rules.freshness.levels.all.name();
     let admin = rules.admin_http.map_or("off".into(), |address| address.to_string());
     format!(
         "OK\n  listen       {}\n  primary      {}\n  replicas     {replicas}\n  mode         {}\n  \

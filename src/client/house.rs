@@ -9,6 +9,7 @@ use crate::client::announce::Announcers;
 use crate::client::greet::Door;
 use crate::client::registry::Registry;
 use crate::control::{Control, Mode};
+use crate::freshness::Levels;
 use crate::metrics::Metrics;
 use crate::session::plan::Policy;
 use crate::sql::Classifier;
@@ -26,8 +27,10 @@ pub struct House {
     pub door: ArcSwapOption<Door>,
     /// Who announces the clients that it passes on.
     pub announcers: Announcers,
-    /// Reads wait for what others wrote.
-    pub causal: bool,
+    /// What reads must have seen.
+    pub levels: Levels,
+    /// While no primary can be reached, what was known last has to do.
+    pub serves_stale: bool,
     /// How long a statement may wait for a connection.
     pub wait_max: Duration,
     /// Phase and mode.
@@ -39,10 +42,15 @@ pub struct House {
 }
 
 impl House {
-    /// The policy in force now.
+    /// The policy in force now for this user in this schema.
     #[must_use]
-    pub fn policy(&self) -> Policy {
-        Policy { split: self.control.mode() == Mode::Split, causal: self.causal }
+    pub fn policy(&self, user: &[u8], schema: Option<&[u8]>) -> Policy {
+        Policy {
+            split: self.control.mode() == Mode::Split,
+            level: self.levels.of(user, schema),
+            fenced: true,
+            serves_stale: self.serves_stale,
+        }
     }
 
     /// A number for a new session, never 0. Clients are told its lower half, which no other

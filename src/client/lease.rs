@@ -15,7 +15,7 @@ use crate::backend::pool::{Lease, LeaseError, Place};
 use crate::backend::query::ask;
 use crate::client::serve::{Conversation, LeaseRefused};
 use crate::cluster::health::Event;
-use crate::cluster::{Choice, Role, ServerId, Why};
+use crate::cluster::{Choice, Role, ServerId, Want, Why};
 use crate::session::hold::Hold;
 use crate::session::plan::{Forward, Reason};
 use crate::session::refusal::Refusal;
@@ -85,7 +85,7 @@ impl Conversation {
             return Ok(Err(LeaseRefused::Ours(Refusal::StateLost)));
         }
         let deadline = self.lease_deadline();
-        let mut failed_readers = 0;
+        let (mut failed_readers, mut has_waited) = (0, false);
         loop {
             let Ok(choice) = self.house.fleet.pick(&it.want) else {
                 if !self.wait_for_primary(deadline).await? {
@@ -93,6 +93,12 @@ impl Conversation {
                 }
                 continue;
             };
+            if choice.why == Why::NoReplicaFresh && !has_waited {
+                has_waited = true;
+                if Box::pin(self.wait_for_replica(&it.want)).await {
+                    continue;
+                }
+            }
             let role = role_of(choice);
             if role == Role::Primary
                 && let Some(kept) = self.leases.primary.take()
@@ -222,6 +228,19 @@ impl Conversation {
         }
         sleep(LOOK_AGAIN).await;
         Ok(true)
+    }
+
+    /// No replica has what the read needs; one may have it in a moment. False: it goes to the
+    /// primary.
+    async fn wait_for_replica(&self, want: &Want) -> bool {
+        let begun = Instant::now();
+        let is_there = self.house.fleet.await_replica(want).await;
+        let metrics = &self.house.metrics;
+        metrics.replica_wait_seconds.observe(begun.elapsed().as_secs_f64());
+        if is_there {
+            metrics.stale_reads_prevented.inc();
+        }
+        is_there
     }
 
     /// The server of a lease was lost under it.

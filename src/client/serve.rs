@@ -170,10 +170,13 @@ impl Conversation {
         match &command {
             Command::Query(text) => {
                 let statement = self.understand(text, message.rest.is_some());
-                if statement.is_replayable && self.replay(QUERY, text, message).await? {
-                    return Ok(Next::Command);
+                if statement.is_replayable {
+                    self.begin_request();
+                    if self.replay(QUERY, text, message).await? {
+                        return Ok(Next::Command);
+                    }
                 }
-                let policy = self.house.policy();
+                let policy = self.policy(&statement).await;
                 let plan = match statement.verb {
                     _ if self.lacks_file(&statement) => Plan::Refuse(Refusal::LocalInfileOff),
                     Verb::Other if Kill::is_begun(text, self.session.mode()) => Plan::Kill,
@@ -195,10 +198,11 @@ impl Conversation {
                 Box::pin(self.change_user(body)).await
             }
             _ => {
-                if let Command::InitDb(name) = &command
-                    && self.replay(INIT_DB, name, message).await?
-                {
-                    return Ok(Next::Command);
+                if let Command::InitDb(name) = &command {
+                    self.begin_request();
+                    if self.replay(INIT_DB, name, message).await? {
+                        return Ok(Next::Command);
+                    }
                 }
                 let plan = self.session.plan_command(&command, false);
                 self.carry_out(plan, Said::Command(&command), message).await
@@ -384,7 +388,7 @@ impl Conversation {
         let verdict = revoke::unless_expired(verdict, self.walker.summary());
         if let Some(write) = write {
             // Before the client knows: whoever he tells must see it.
-            self.house.fleet.record(write);
+            self.note_write(write);
         }
         if !matches!(verdict, Verdict::Retry(_)) {
             self.session.settle(said);

@@ -119,7 +119,8 @@ impl Conversation {
             true => Source::Long(Arc::clone(&statement)),
             false => Source::Text(self.session.blueprint(text)),
         };
-        let (policy, freshness) = (self.house.policy(), &self.house.fleet.freshness);
+        let policy = self.policy(&statement).await;
+        let freshness = &self.house.fleet.freshness;
         let plan = self.session.plan_prepare(&statement, policy, freshness);
         let id = self.session.prepared().next_id();
         self.call = Some(Call::new(Spoken::Prepare, id, source, 0));
@@ -180,7 +181,8 @@ impl Conversation {
         }
         let ties = Ties { cursor: head.flags != 0, streams: message.rest.is_some() };
         let statement = self.facts_of(&source);
-        let (policy, freshness) = (self.house.policy(), &self.house.fleet.freshness);
+        let policy = self.policy(&statement).await;
+        let freshness = &self.house.fleet.freshness;
         let plan = self.session.plan_execute(&statement, ties, policy, freshness);
         let text = match &source {
             Source::Text(blueprint) => Some(Arc::clone(blueprint)),

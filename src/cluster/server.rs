@@ -52,6 +52,7 @@ pub struct Live {
     applied: AtomicU64,
     outstanding: AtomicU32,
     latency_us: AtomicU32,
+    delay_us: AtomicU32,
     retired: AtomicBool,
 }
 
@@ -123,6 +124,17 @@ impl Live {
     /// Moving average of what queries took here; 0 before the first.
     pub fn latency_us(&self) -> u32 {
         self.latency_us.load(Ordering::Relaxed)
+    }
+
+    /// Moving average of how long writes took to come here; 0 before the first.
+    pub fn delay_us(&self) -> u32 {
+        self.delay_us.load(Ordering::Relaxed)
+    }
+
+    /// A write was seen to have come here, so long after it was recorded.
+    pub fn observe_delay(&self, us: u32) {
+        let old = self.delay_us.load(Ordering::Relaxed);
+        self.delay_us.store(old - old / 4 + us / 4, Ordering::Relaxed);
     }
 
     /// Takes one query's time into the average, with weight 1/8.

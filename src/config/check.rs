@@ -3,6 +3,7 @@
 //! Each part notes its own mistakes and goes on, so that all of them are told at once. Called by
 //! `config::load` alone.
 
+mod freshness;
 mod tls;
 
 use std::collections::HashMap;
@@ -13,9 +14,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::raw::{self, Raw};
-use super::rules::{
-    Account, Auth, Consistency, Console, Drain, Log, LogFormat, Password, Pool, Rules,
-};
+use super::rules::{Account, Auth, Console, Drain, Log, LogFormat, Password, Pool, Rules};
 use super::{Mistake, Sources};
 use crate::control::Mode;
 use crate::limits;
@@ -34,7 +33,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let primary = primary(raw, mistakes);
     let replicas = replicas(raw, mistakes);
     let mode = raw.word("mode", mistakes).and_then(|word| Mode::parse(&word));
-    let consistency = consistency(raw, mistakes);
+    let freshness = freshness::freshness(raw, mistakes);
     let local_answers = raw.flag("local_answers", mistakes);
     let local_infile = raw.flag("local_infile", mistakes);
     let threads = raw.whole("threads", mistakes).map(threads);
@@ -47,7 +46,6 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let tls = tls::offered(raw, mistakes);
     let backend = tls::backend(raw, mistakes);
     let pool = pool(raw, mistakes);
-    let freshness_window = raw.whole("freshness.window_ms", mistakes).map(Duration::from_millis);
     let drain = drain(raw, mistakes);
     let log = log(raw, mistakes);
     Some(Rules {
@@ -57,7 +55,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
         primary: primary?,
         replicas,
         mode: mode?,
-        consistency: consistency?,
+        freshness: freshness?,
         local_answers: local_answers?,
         local_infile: local_infile?,
         threads: threads?,
@@ -69,7 +67,6 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
         tls: tls?,
         backend: backend?,
         pool: pool?,
-        freshness_window: freshness_window?,
         drain: drain?,
         log: log?,
         settings: raw.settings(),
@@ -241,19 +238,6 @@ fn check_loops<'a>(
         let mut mistake = raw.mistake("listen", expected);
         mistake.value = mistake.value.or_else(|| Some(format!("{:?}", listen.to_string())));
         mistakes.push(mistake);
-    }
-}
-
-fn consistency(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Consistency> {
-    match raw.word("consistency", mistakes)?.as_str() {
-        "eventual" => Some(Consistency::Eventual),
-        "causal" => Some(Consistency::Causal),
-        _ => {
-            let expected = "is not implemented yet; use causal, or eventual for the old rows that \
-                            replicas may have";
-            mistakes.push(raw.mistake("consistency", expected));
-            None
-        }
     }
 }
 

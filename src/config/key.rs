@@ -4,6 +4,7 @@
 //! the README's table is printed from here.
 
 use crate::control::Mode;
+use crate::freshness::Level;
 use crate::limits;
 
 /// A setting as the reference shows it.
@@ -42,7 +43,7 @@ const fn key(name: &'static str, default: &'static str, kind: Kind, meaning: &'s
 }
 
 const LISTENER: &str = "an IP address and a port, such as 0.0.0.0:3306";
-const CONSISTENCIES: &[&str] = &["eventual", "session", "causal", "strict"];
+const LEVELS: &str = "a name and a level each, such as reports=eventual";
 
 /// Every setting, in the order of the reference.
 pub(super) const KEYS: &[Key] = &[
@@ -82,9 +83,24 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "consistency",
         "causal",
-        Kind::Word(CONSISTENCIES),
-        "What a read must have seen. `causal`: every write that came through this proxy; \
-         `eventual`: nothing. `session` and `strict` are not implemented yet.",
+        Kind::Word(Level::NAMES),
+        "What a read must have seen. `eventual`: nothing; `session`: what its own connection wrote; \
+         `causal`: what was acknowledged to anybody, through any proxy or none, before its request \
+         began; `strict`: before the read itself.",
+    ),
+    key(
+        "consistency_users",
+        "",
+        Kind::List(LEVELS),
+        "The same for some users. Counts before their schemas' levels.",
+    ),
+    key("consistency_schemas", "", Kind::List(LEVELS), "The same for some current schemas."),
+    key(
+        "on_primary_loss",
+        "serve-stale",
+        Kind::Word(&["serve-stale", "refuse"]),
+        "While no primary can be reached, reads are served by replicas that have what was known \
+         last (counted), or refused.",
     ),
     key(
         "local_answers",
@@ -207,6 +223,13 @@ pub(super) const KEYS: &[Key] = &[
         "2000",
         Kind::Whole { min: 0, max: 3_600_000 },
         "Without GTIDs, reads of what was written go to the primary for so long.",
+    ),
+    key(
+        "freshness.replica_wait_ms",
+        "20",
+        Kind::Whole { min: 0, max: 10_000 },
+        "A read waits so long for a replica that is about to have what it needs; then it goes to \
+         the primary.",
     ),
     key(
         "drain.delay_s",

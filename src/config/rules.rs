@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::Sources;
 use crate::control::Mode;
+use crate::freshness::Levels;
 use crate::link::AddressRange;
 
 /// Everything that an operator decides.
@@ -29,8 +30,8 @@ pub struct Rules {
     pub replicas: Vec<String>,
     /// How to route at the start.
     pub mode: Mode,
-    /// What a read must have seen.
-    pub consistency: Consistency,
+    /// What reads must have seen.
+    pub freshness: Freshness,
     /// Session settings are answered from memory.
     pub local_answers: bool,
     /// Clients may load files of their own.
@@ -53,8 +54,6 @@ pub struct Rules {
     pub backend: Backend,
     /// How many connections, and how long to wait for one.
     pub pool: Pool,
-    /// Without GTIDs, reads of what was written go to the primary for so long.
-    pub freshness_window: Duration,
     /// How to leave.
     pub drain: Drain,
     /// What is logged.
@@ -87,13 +86,17 @@ pub struct Console {
     pub account: Account,
 }
 
-/// What a read must have seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consistency {
-    /// Nothing.
-    Eventual,
-    /// Every write to the same schema that this process carried.
-    Causal,
+/// What reads must have seen.
+#[derive(Clone, Debug)]
+pub struct Freshness {
+    /// Whose reads what.
+    pub levels: Levels,
+    /// While no primary can be reached, what was known last has to do.
+    pub serves_stale: bool,
+    /// Without GTIDs, reads of what was written go to the primary for so long.
+    pub window: Duration,
+    /// How long a read may wait for a replica.
+    pub replica_wait: Duration,
 }
 
 /// A name and its password.

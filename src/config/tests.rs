@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::*;
-use crate::config::rules::{BackendTls, Certificate, Consistency, LogFormat};
+use crate::config::rules::{BackendTls, Certificate, LogFormat};
 use crate::control::Mode;
+use crate::freshness::Level;
 
 /// Loads settings: a file's text, variables, flags.
 fn load_from(
@@ -68,7 +69,7 @@ fn three_lines_are_enough_and_the_rest_has_defaults() {
     assert_eq!(rules.listen.to_string(), "127.0.0.1:3306");
     assert_eq!(rules.primary, "mysql-0.mysql:3306");
     assert_eq!(rules.replicas, ["mysql-read:3306"]);
-    assert_eq!((rules.mode, rules.consistency), (Mode::Split, Consistency::Causal));
+    assert_eq!((rules.mode, rules.freshness.levels.all), (Mode::Split, Level::Causal));
     assert!(rules.threads >= 1);
     assert!(rules.unix.is_none() && rules.proxy_protocol_from.is_empty());
     assert_eq!(rules.admin_http.unwrap().to_string(), "127.0.0.1:9090");
@@ -116,7 +117,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn every_mistake_is_told_in_one_go() {
-    let file = "listne = '0.0.0.0:3306'\nconsistency = 'strict'\n[pool]\nwait_ms_max = 'soon'\nmax = 3\n[[users]]\nname = 'shop'";
+    let file = "listne = '0.0.0.0:3306'\nconsistency = 'strong'\n[pool]\nwait_ms_max = 'soon'\nmax = 3\n[[users]]\nname = 'shop'";
     let environment = [("FOREBAY__DRAIN__DEADLINE_S", "0"), ("FOREBAY__LOG__COLOUR", "red")];
     let flags = [("--mode", "mode", "observe")];
     let Mistakes(mistakes) = load_from(file, &environment, &flags).unwrap_err();

@@ -17,6 +17,8 @@ pub struct Pending {
     base: Entry,
     /// Ordinals ascend without gaps, starting after the base's.
     entries: VecDeque<Entry>,
+    /// All that the base and the entries ever stood for: what is in here raises no floor again.
+    seen: Option<Position>,
     window: Option<Duration>,
     entries_max: usize,
 }
@@ -36,7 +38,7 @@ impl Pending {
     pub fn new(entries_max: usize, now: Instant) -> Pending {
         let entries_max = entries_max.min(limits::WRITES_PENDING_MAX);
         let base = Entry { ordinal: Ordinal(0), position: None, unresolved: true, at: now };
-        Pending { base, entries: VecDeque::new(), window: None, entries_max }
+        Pending { base, entries: VecDeque::new(), seen: None, window: None, entries_max }
     }
 
     /// Forgets what `covers` covers; the new base is what a primary has executed. All ordinals are
@@ -54,6 +56,12 @@ impl Pending {
         for (entry, more) in since.iter_mut().zip(1..) {
             entry.ordinal = Ordinal(ordinal.0.saturating_add(more));
         }
+        self.seen = position.clone().filter(|position| !position.is_empty());
+        for entry in &since {
+            if let Some(position) = &entry.position {
+                see(&mut self.seen, position);
+            }
+        }
         self.base = Entry::new(ordinal, position, now);
         self.entries = since;
         self.window = window;
@@ -68,11 +76,45 @@ impl Pending {
     /// One write more. Past the limit the oldest one joins the base.
     pub fn push(&mut self, position: Option<Position>, at: Instant) -> Ordinal {
         let ordinal = self.next();
+        if let Some(position) = &position {
+            see(&mut self.seen, position);
+        }
         self.entries.push_back(Entry::new(ordinal, position, at));
         while self.entries.len() > self.entries_max {
             self.join_oldest();
         }
         ordinal
+    }
+
+    /// Whether all of it is a write that was pushed, or was there at the start.
+    pub fn has_seen(&self, position: &Position) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.contains(position))
+    }
+
+    /// All of `seen` is in this position, which has no gaps of other people's writes.
+    pub fn see_whole(&mut self, position: &Position) {
+        if self.seen.as_ref().is_none_or(|seen| position.contains(seen)) {
+            self.seen = Some(position.clone());
+        }
+    }
+
+    /// How long the first write that a server lacks has been on its way to it, given what it has.
+    pub fn overdue(&self, applied: Ordinal, now: Instant) -> Option<Duration> {
+        let first = match applied < self.base.ordinal {
+            true => Some(&self.base),
+            false => {
+                let known = self.entries.partition_point(|entry| entry.ordinal <= applied);
+                self.entries.get(known)
+            }
+        };
+        first.map(|entry| now.saturating_duration_since(entry.at))
+    }
+
+    /// How long the last of the writes took that a server has got, if it has got any.
+    pub fn delay(&self, before: Ordinal, applied: Ordinal, now: Instant) -> Option<Duration> {
+        let got = self.entries.partition_point(|entry| entry.ordinal <= applied).checked_sub(1)?;
+        let last = self.entries.get(got).filter(|last| last.ordinal > before)?;
+        Some(now.saturating_duration_since(last.at))
     }
 
     /// The last write of which a server has that one and all before it, given what it said
@@ -177,6 +219,14 @@ impl Pending {
         if let Some(entry) = self.entries.pop_front() {
             self.base.join(entry);
         }
+    }
+}
+
+fn see(seen: &mut Option<Position>, position: &Position) {
+    match seen {
+        // Of another kind: what is not known to be seen raises floors once more.
+        Some(seen) => drop(seen.union(position)),
+        None => *seen = Some(position.clone()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{Freshness, Ordinal, Touched, Written};
+use super::{Collation, Freshness, Key, Ordinal, Rows, TableRows, Touched, Written};
 use crate::cluster::Live;
 use crate::limits;
 use crate::position::{Flavour, Position};
@@ -23,7 +23,7 @@ fn position(text: &str) -> Position {
 
 /// Words: `start=1-5` a primary with that position (`start` none, `start+9` none, with a window of
 /// 9 ms); `a=6` a write to schema a with that position, `a` one without (`*` is everything, `0`
-/// no schema); `fence=1-9` a fence that covers all so far; `1=1-6` replica 1 says it has that, `1`
+/// no schema, `a.t` table t of it, `a.t:x:y` its rows x and y, `a.t:` none); `fence=1-9` a fence that covers all so far; `1=1-6` replica 1 says it has that, `1`
 /// it says nothing; `prune` to what replicas 1 and 2 have; `new1` a new incarnation of replica 1;
 /// `+5` ms pass. Questions: `a?` who of replicas 1 and 2 may serve a read of schema a.
 fn check(words: &str, expected: &str) {
@@ -46,7 +46,7 @@ fn check(words: &str, expected: &str) {
         } else if head == "start" {
             fresh.start(at, None, now);
         } else if head == "fence" {
-            fresh.resolve(fresh.last(), &at.unwrap());
+            fresh.fence(fresh.last(), &at.unwrap(), now);
         } else if head == "prune" {
             fresh.prune(replicas[0].applied().min(replicas[1].applied()));
         } else if let Some(ms) = head.strip_prefix('+') {
@@ -68,6 +68,16 @@ fn touching<T>(schema: &str, then: impl FnOnce(&Touched<'_>) -> T) -> T {
     match schema {
         "*" => then(&Touched::Everything),
         "0" => then(&Touched::Schemas(&[])),
+        table if table.contains('.') => {
+            let (schema, table) = table.split_once('.').unwrap();
+            let (table, keys) = table.split_once(':').map_or((table, None), |(t, k)| (t, Some(k)));
+            let keys =
+                keys.map(|keys| keys.split(':').filter(|k| !k.is_empty()).map(key).collect());
+            let keys: Option<Vec<Key>> = keys;
+            let rows = keys.as_deref().map_or(Rows::All, Rows::Keys);
+            let (schema, table) = (schema.as_bytes(), table.as_bytes());
+            then(&Touched::Tables(&[TableRows { schema, table, rows }]))
+        }
         both if both.contains('+') => {
             let names: Vec<&[u8]> = both.split('+').map(str::as_bytes).collect();
             then(&Touched::Schemas(&names))
@@ -108,6 +118,31 @@ fn a_write_sends_its_schema_to_the_primary_till_it_is_applied() {
     check("a=6 1=1-6 new1 1=1-6 a?", "1");
 }
 
+fn key(text: &str) -> Key {
+    Key::text(Collation::parse(b"binary").unwrap(), text.as_bytes()).unwrap()
+}
+
+#[test]
+fn a_write_of_a_table_or_a_key_is_awaited_by_who_reads_it() {
+    let check = |words: &str, expected| check(&format!("start=1-5 1=1-5 2=1-5 {words}"), expected);
+    check("a.t=6 a.t? a.u? b.t? a? b? *?", "- 12 12 - 12 -");
+    check("a.t=6 a.t:x? a.u:x? a.t:?", "- 12 -");
+    check("a.t:x=6 a.t:x? a.t:y? a.t? a? *? a.u? a.t:? a.t:x:y?", "- 12 - - - 12 12 -");
+    check("a.t:x:y=6 a.t:x? a.t:y? a.t:z?", "- - 12");
+    check("a.t:=6 a.t:x? a.t? b?", "12 12 12");
+    check("a=6 a.t:x? a.t? b.t:x?", "- - 12");
+    check("*=6 a.t:x? a.t?", "- -");
+    check("A.T:x=6 a.t:X? a.t:x? a.T:y?", "- - 12");
+    check("a.é=6 a.t:x? b?", "- -");
+    check("a.t=6 a.É? a.u?", "- 12");
+    // Each by itself, as replicas come up to it.
+    check("a.t:x=6 a.t:y=7 1=1-6 a.t:x? a.t:y? a.t? a.t:z?", "1 - - 12");
+    check("a.t:x=6 a.t=7 1=1-6 a.t:x? 1=1-7 a.t:x?", "- 1");
+    check("a.t:x=6 a=7 1=1-6 a.t:x? a.u:x? 1=1-7 a.t:x?", "- - 1");
+    check("a.t:x=6 fence=1-9 1=1-6 2=1-6 prune a.t:x? a.t? a?", "12 12 12");
+    check("a.t:x=6 1=1-6 2=1-6 prune a.t:y=7 a.t:x? a.t:y? new1 1=1-5 a.t:x?", "12 - 2");
+}
+
 #[test]
 fn a_write_without_a_position_waits_for_a_fence() {
     let check = |words: &str, expected| check(&format!("start=1-5 1=1-5 2=1-5 {words}"), expected);
@@ -118,6 +153,22 @@ fn a_write_without_a_position_waits_for_a_fence() {
     check("a +99999 1=1-99 a?", "-");
     // A write that its own primary lacks was lost: nobody waits for it.
     check("a=6 fence=1-5:8 1=1-5:8 a?", "1");
+}
+
+#[test]
+fn what_others_wrote_is_seen_by_a_fence() {
+    let check = |words: &str, expected| check(&format!("start=1-5 1=1-5 2=1-5 {words}"), expected);
+    check("fence=1-5 a? *?", "12 12");
+    check("fence=1-6 a? b? 1=1-6 a? b?", "- - 1 1");
+    // Its own write and nobody else's: other schemas are not touched.
+    check("a=6 fence=1-6 a? b? 1=1-6 a?", "- 12 1");
+    check("a=6 fence=1-7 b? 1=1-6 b? 1=1-7 b?", "- - 1");
+    // The fence saw it first.
+    check("fence=1-6 a=6 a? b? 1=1-6 a? b?", "- - 1 1");
+    // An old fence comes late.
+    check("a=6 b=7 fence=1-6 c? fence=1-7 c? fence=1-8 c?", "12 12 -");
+    // An error may have hidden a write: what comes to light may be it, or anybody's.
+    check("a fence=1-6 b? 1=1-6 a? b?", "- 1 1");
 }
 
 #[test]
@@ -168,6 +219,72 @@ fn names_are_bounded() {
     assert_eq!(other, fresh.last());
 }
 
+/// Writes of `count` names, then what is kept and the floor of the first name.
+fn floors_of(count: usize, name: impl Fn(usize) -> String) -> (Freshness, Vec<Ordinal>) {
+    let now = Instant::now();
+    let fresh = Freshness::new(now);
+    fresh.start(Some(position("1-5")), None, now);
+    let record = |number| {
+        touching(&name(number), |touched| {
+            fresh.record(Written { touched: *touched, position: None, at: now })
+        })
+    };
+    let ordinals = (0..count).map(record).collect();
+    (fresh, ordinals)
+}
+
+#[test]
+fn tables_are_bounded() {
+    let (fresh, ordinals) = floors_of(limits::FLOOR_TABLES_MAX, |n| format!("a.t{n}"));
+    assert_eq!(fresh.floor_sizes().tables, limits::FLOOR_TABLES_MAX);
+    assert_eq!(touching("a.t0:x", |reads| fresh.floor(reads)), ordinals[0]);
+    let one_more = touching("a.more", |touched| {
+        fresh.record(Written { touched: *touched, position: None, at: Instant::now() })
+    });
+    assert_eq!(touching("a.t0:x", |reads| fresh.floor(reads)), one_more);
+    assert_eq!(touching("b.t0", |reads| fresh.floor(reads)), fresh.floor_of_none());
+    assert_eq!(fresh.floor_sizes().tables, 0);
+}
+
+#[test]
+fn keys_are_bounded() {
+    let check = |count: usize, name: &dyn Fn(usize) -> String, kept: std::ops::Range<usize>| {
+        let (fresh, ordinals) = floors_of(count, name);
+        let floor = |name: &str| touching(name, |reads| fresh.floor(reads));
+        let keys = fresh.floor_sizes().keys;
+        assert!(kept.contains(&keys), "{keys}");
+        let steps = (0..count).step_by(97).chain([count - 1]);
+        for number in steps {
+            assert!(floor(&name(number)) >= ordinals[number], "{number}");
+        }
+        assert_eq!(floor(&name(count - 1)), ordinals[count - 1]);
+        assert!(floor("a.t0:never") < ordinals[count - 1], "an evicted key asks for its own write");
+    };
+    let most = limits::FLOOR_KEYS_PER_TABLE_MAX;
+    check(most, &|n| format!("a.t0:{n}"), most..most + 1);
+    check(most + 1, &|n| format!("a.t0:{n}"), most / 2..most);
+    let most = limits::FLOOR_KEYS_MAX;
+    check(most + 1, &|n| format!("a.t{}:{n}", n % 100), most / 2..most);
+    let many = limits::FLOOR_KEYS_PER_WRITE_MAX + 1;
+    let one = (0..many).map(|n| n.to_string()).collect::<Vec<_>>().join(":");
+    let (fresh, ordinals) = floors_of(1, |_| format!("a.t:{one}"));
+    assert_eq!(fresh.floor_sizes().keys, 0);
+    assert_eq!(touching("a.t:other", |reads| fresh.floor(reads)), ordinals[0]);
+}
+
+#[test]
+fn names_that_every_reader_is_past_are_forgotten() {
+    let (fresh, ordinals) = floors_of(3 * limits::FLOOR_NAMES_SWEPT_MIN, |n| format!("a.t:{n}"));
+    let live = Live::default();
+    fresh.resolve(fresh.last(), &position("1-9"));
+    fresh.advance(&live, Some(&position("1-9")), Instant::now());
+    let kept = fresh.floor_sizes().keys;
+    assert!(kept > 0);
+    fresh.prune(live.applied());
+    assert_eq!(fresh.floor_sizes(), super::Sizes::default());
+    assert_eq!(fresh.floor_of_none(), *ordinals.last().unwrap());
+}
+
 #[test]
 fn a_base_full_of_gaps_is_closed() {
     let now = Instant::now();
@@ -196,15 +313,52 @@ struct World {
     writes: Vec<Write>,
     /// Fences on their way back.
     fences: Vec<(Ordinal, BTreeSet<u64>)>,
+    /// What fences that came back have shown: also what others wrote.
+    fenced: BTreeSet<u64>,
     now: Instant,
 }
 
 #[derive(Debug, PartialEq)]
 struct Write {
     ordinal: Ordinal,
-    /// `None` is everything.
-    schema: Option<u8>,
+    place: Place,
     number: u64,
+}
+
+/// What is written or read: schema, table, key, each `None` for any.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Place(Option<u8>, Option<u8>, Option<u8>);
+
+impl Place {
+    /// Four schemas, of two tables each with three keys; and any of them.
+    fn of(draw: u8) -> Place {
+        let schema = draw % 4;
+        let table = (draw / 4 % 3 > 0).then_some(draw / 4 % 3);
+        let key = table.and((draw / 12 % 4 > 0).then_some(draw / 12 % 4));
+        match schema {
+            3 => Place(None, None, None),
+            _ => Place(Some(schema), table, key),
+        }
+    }
+
+    fn meets(self, other: Place) -> bool {
+        let meet = |a: Option<u8>, b: Option<u8>| a.is_none() || b.is_none() || a == b;
+        meet(self.0, other.0) && meet(self.1, other.1) && meet(self.2, other.2)
+    }
+
+    fn touched<T>(self, then: impl FnOnce(&Touched<'_>) -> T) -> T {
+        const NAMES: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+        let name = |number: u8| NAMES[usize::from(number)];
+        let keys = self.2.map(|key| [Key::integer(key.into())]);
+        match self {
+            Place(None, ..) => then(&Touched::Everything),
+            Place(Some(a), None, _) => then(&Touched::Schemas(&[name(a)])),
+            Place(Some(a), Some(b), _) => {
+                let rows = keys.as_ref().map_or(Rows::All, |keys| Rows::Keys(keys));
+                then(&Touched::Tables(&[TableRows { schema: name(a), table: name(b), rows }]))
+            }
+        }
+    }
 }
 
 impl Write {
@@ -215,10 +369,6 @@ impl Write {
 
 fn text(numbers: &BTreeSet<u64>) -> String {
     numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(":")
-}
-
-fn schema(number: u8) -> [u8; 1] {
-    [b'a' + number]
 }
 
 impl World {
@@ -233,6 +383,7 @@ impl World {
             replicas,
             writes: Vec::new(),
             fences: Vec::new(),
+            fenced: BTreeSet::new(),
             now,
         }
     }
@@ -258,7 +409,7 @@ impl World {
                 _ => {
                     let at = usize::from(one) % self.fences.len();
                     let (covers, set) = self.fences.remove(at);
-                    self.fresh.resolve(covers, &position(&text(&set)));
+                    self.fence(covers, &set);
                 }
             },
             8 => {
@@ -274,6 +425,11 @@ impl World {
         }
     }
 
+    fn fence(&mut self, covers: Ordinal, set: &BTreeSet<u64>) {
+        self.fresh.fence(covers, &position(&text(set)), self.now);
+        self.fenced.extend(set);
+    }
+
     fn commit(&mut self) -> u64 {
         let number = self.primary.last().map_or(1, |last| last + 1);
         self.primary.insert(number);
@@ -282,14 +438,12 @@ impl World {
 
     fn write(&mut self, one: u8, two: u8) {
         let number = self.commit();
-        let schema_number = (two % 4 != 3).then_some(two % 4);
+        let place = Place::of(two);
         let position = (!one.is_multiple_of(3)).then(|| position(&number.to_string()));
-        let written = |touched| Written { touched, position, at: self.now };
-        let ordinal = match schema_number {
-            Some(n) => self.fresh.record(written(Touched::Schemas(&[&schema(n)]))),
-            None => self.fresh.record(written(Touched::Everything)),
-        };
-        self.writes.push(Write { ordinal, schema: schema_number, number });
+        let at = self.now;
+        let ordinal =
+            place.touched(|touched| self.fresh.record(Written { touched: *touched, position, at }));
+        self.writes.push(Write { ordinal, place, number });
     }
 
     fn advance(&mut self, which: usize) {
@@ -302,13 +456,18 @@ impl World {
     /// Whoever qualifies has every write that the read must see.
     fn check(&self) {
         for (live, applied) in &self.replicas {
-            for n in 0..4u8 {
-                let floor = self.fresh.floor(&Touched::Schemas(&[&schema(n)]));
+            for place in (0..48).map(Place::of) {
+                let floor = place.touched(|reads| self.fresh.floor(reads));
+                assert!(floor >= self.fresh.floor_of_none());
                 if live.applied() >= floor {
-                    let touched = |write: &&Write| write.schema.is_none_or(|s| s == n);
+                    let touched = |write: &&Write| write.place.meets(place);
                     let missing = self.writes.iter().filter(touched).find(|w| !w.is_in(applied));
-                    assert_eq!(missing, None, "schema {n}");
-                    assert!(applied.contains(&1), "schema {n}: what there was at the start");
+                    assert_eq!(missing, None, "{place:?}");
+                    assert!(applied.contains(&1), "{place:?}: what there was at the start");
+                    let ours = |number: &u64| self.writes.iter().any(|w| w.number == *number);
+                    let mut others = self.fenced.iter().filter(|number| !ours(number));
+                    let missing = others.find(|number| !applied.contains(number));
+                    assert_eq!(missing, None, "{place:?}: what somebody else wrote");
                 }
             }
             let claimed = self.writes.iter().filter(|write| write.ordinal <= live.applied());
@@ -318,7 +477,7 @@ impl World {
 
     /// In the end all are fresh again.
     fn end(&mut self) {
-        self.fresh.resolve(self.fresh.last(), &position(&text(&self.primary)));
+        self.fence(self.fresh.last(), &self.primary.clone());
         assert_eq!(self.fresh.awaits_fence(), None);
         for which in 0..self.replicas.len() {
             self.replicas[which].1 = self.primary.clone();

@@ -3,7 +3,8 @@
 //! Not the numbers; `metrics` and its other parts hold those. Called by them alone.
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 /// A metric as it is announced.
@@ -92,6 +93,23 @@ pub(super) const STALE_READS_PREVENTED: Definition = counter(
     &[],
     "Reads kept from replicas that had not yet applied a write they had to see.",
 );
+pub(super) const FENCE_SECONDS: Definition = Definition {
+    name: "forebay_fence_seconds",
+    kind: Kind::Histogram,
+    labels: &[],
+    help: "How long reads waited to learn what the primary has (the fence).",
+};
+pub(super) const REPLICA_WAIT_SECONDS: Definition = Definition {
+    name: "forebay_replica_wait_seconds",
+    kind: Kind::Histogram,
+    labels: &[],
+    help: "How long reads waited for a replica that was about to have what they need.",
+};
+pub(super) const READS_UNFENCED: Definition = counter(
+    "forebay_reads_unfenced_total",
+    &[],
+    "Reads of replicas while no primary could be reached: they have seen what was known last.",
+);
 pub(super) const ERRORS: Definition = counter(
     "forebay_errors_total",
     &["blame"],
@@ -138,6 +156,9 @@ pub(super) const ALL: &[&Definition] = &[
     &MISROUTE,
     &RETRIES,
     &STALE_READS_PREVENTED,
+    &FENCE_SECONDS,
+    &REPLICA_WAIT_SECONDS,
+    &READS_UNFENCED,
     &ERRORS,
     &HOLDS,
     &DRAIN_CUT,
@@ -189,6 +210,17 @@ impl Definition {
     ) -> Result<HistogramVec, prometheus::Error> {
         let options = HistogramOpts::new(self.name, self.help).buckets(buckets.to_vec());
         let made = HistogramVec::new(options, self.labels)?;
+        registry.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    pub(super) fn histogram(
+        &self,
+        registry: &Registry,
+        buckets: &[f64],
+    ) -> Result<Histogram, prometheus::Error> {
+        let options = HistogramOpts::new(self.name, self.help).buckets(buckets.to_vec());
+        let made = Histogram::with_opts(options)?;
         registry.register(Box::new(made.clone()))?;
         Ok(made)
     }

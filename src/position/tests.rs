@@ -85,6 +85,50 @@ fn mariadb_notation() {
 }
 
 #[test]
+fn file_notation() {
+    let check = |text, expected| check(Flavour::File, text, expected);
+    check("binlog.000123:4567", "binlog.000123:4567");
+    check(" mysql-bin.000001:4 ", "mysql-bin.000001:4");
+    check("db.example.org-bin.1000000:0", "db.example.org-bin.1000000:0");
+    check("binlog.000000001:4", "binlog.000000001:4");
+    check("a:b.000001:4", "a:b.000001:4");
+    check("", "bad");
+    check("binlog.000123", "bad");
+    check("binlog.000123:", "bad");
+    check("binlog.000123:x", "bad");
+    check("binlog:4", "bad");
+    check(".000123:4", "bad");
+    check("binlog.:4", "bad");
+    check("binlog.00x:4", "bad");
+    check("binlog. 12:4", "bad");
+    check("binlog.000123:18446744073709551616", "bad");
+    check("binlog.99999999999999999999:4", "bad");
+}
+
+#[test]
+fn places_of_one_log_are_in_order() {
+    let place = |text: &str| Position::parse(Flavour::File, text.as_bytes()).unwrap();
+    let check = |ours, theirs, contains: bool, union: &str| {
+        let mut joined = place(ours);
+        assert_eq!(joined.contains(&place(theirs)), contains, "{ours} contains {theirs}");
+        let joins = joined.union(&place(theirs));
+        assert_eq!(
+            if joins { joined.to_string() } else { "none".into() },
+            union,
+            "{ours} {theirs}"
+        );
+    };
+    check("b.000001:4", "b.000001:4", true, "b.000001:4");
+    check("b.000001:4", "b.000001:5", false, "b.000001:5");
+    check("b.000002:4", "b.000001:999", true, "b.000002:4");
+    check("b.000001:999", "b.000002:4", false, "b.000002:4");
+    // Text would say otherwise.
+    check("b.1000000:4", "b.999999:8", true, "b.1000000:4");
+    check("b.999999:8", "b.1000000:4", false, "b.1000000:4");
+    check("b.000001:9", "c.000001:4", false, "none");
+}
+
+#[test]
 fn contains() {
     let check = |flavour, ours: &str, theirs: &str, expected: bool| {
         let parse = |text: &str| {

@@ -366,6 +366,10 @@ impl Session {
             Said::Command(Command::InitDb(_)) => self.implicit.note_nothing(),
             Said::Command(_) => {}
         }
+        if self.holds.is_hard() || holds.is_hard() {
+            // Others may have written while it waited for a lock, or had its own transaction.
+            self.own.void();
+        }
         holds.set(Hold::Prepared, self.prepared.has_pins());
         holds.set(Hold::Diagnostics, self.implicit.needs(Role::Primary));
         self.reader_kept = self.implicit.needs(Role::Reader);

@@ -4,7 +4,7 @@
 //! (`cluster::pick`) and moves nothing (`client`).
 
 use crate::cluster::{Role, Want};
-use crate::freshness::{Freshness, Ordinal, Touched};
+use crate::freshness::{Freshness, Level, Ordinal, Touched};
 use crate::session::Session;
 use crate::session::answer::Local;
 use crate::session::hold::{Hold, Holds};
@@ -154,6 +154,8 @@ pub enum Reason {
     Command,
     /// No replica has seen the last write of what it reads.
     NotFresh,
+    /// The primary did not say in time what a replica has to have seen.
+    NotFenced,
     /// No replica is up.
     NoReplica,
     /// No replica is configured or known yet.
@@ -170,7 +172,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Read,
         Self::HintReplica,
         Self::HintPrimary,
@@ -188,6 +190,7 @@ impl Reason {
         Self::Prepared,
         Self::Command,
         Self::NotFresh,
+        Self::NotFenced,
         Self::NoReplica,
         Self::NoneConfigured,
         Self::Misrouted,
@@ -217,6 +220,7 @@ impl Reason {
             Self::Prepared => "prepared",
             Self::Command => "command",
             Self::NotFresh => "not_fresh",
+            Self::NotFenced => "not_fenced",
             Self::NoReplica => "no_replica",
             Self::NoneConfigured => "none_configured",
             Self::Misrouted => "misrouted",
@@ -232,8 +236,30 @@ impl Reason {
 pub struct Policy {
     /// Reads may go to replicas.
     pub split: bool,
-    /// Reads wait for what others wrote; otherwise any replica will do.
-    pub causal: bool,
+    /// What reads must have seen, where no hint says otherwise.
+    pub level: Level,
+    /// False: the primary was asked in vain what that is.
+    pub fenced: bool,
+    /// While it cannot be reached, what was known last has to do.
+    pub serves_stale: bool,
+}
+
+impl Policy {
+    /// What holds where nothing else is said: reads are split and see what was acknowledged.
+    pub const SPLIT: Self =
+        Self { split: true, level: Level::Causal, fenced: true, serves_stale: true };
+
+    /// What this read must have seen.
+    #[must_use]
+    pub const fn level_of(self, hint: Hint) -> Level {
+        match hint {
+            Hint::Eventual => Level::Eventual,
+            Hint::Session => Level::Session,
+            Hint::Causal => Level::Causal,
+            Hint::Strict => Level::Strict,
+            Hint::None | Hint::Primary | Hint::Replica => self.level,
+        }
+    }
 }
 
 impl Session {
@@ -301,7 +327,11 @@ impl Session {
                 _ => Plan::Refuse(Refusal::KillUnsupported),
             };
         }
-        Plan::Forward(self.forward_statement(statement, policy, freshness))
+        let forward = self.forward_statement(statement, policy, freshness);
+        if forward.kind != Kind::Setting {
+            self.own.speak();
+        }
+        Plan::Forward(forward)
     }
 
     pub(super) fn forward_statement(
@@ -312,11 +342,11 @@ impl Session {
     ) -> Forward {
         let (role, why) = self.place(it, policy);
         let kind = kind_of(it, self.holds.has(Hold::Transaction));
-        let no_floor = it.hint == Hint::Eventual || why == Reason::Diagnostics;
-        let floor = if role == Role::Reader && policy.causal && !no_floor {
-            self.floor(it, freshness)
-        } else {
-            Ordinal(0)
+        let floor = match policy.level_of(it.hint) {
+            _ if role == Role::Primary || why == Reason::Diagnostics => Ordinal(0),
+            Level::Eventual => Ordinal(0),
+            Level::Session => self.own.wrote(),
+            Level::Causal | Level::Strict => self.floor(it, freshness),
         };
         let held = self.holds.is_hard() && role == Role::Primary;
         let diagnostics = it.effects.has(Effects::DIAGNOSTICS);
@@ -354,6 +384,14 @@ impl Session {
         }
     }
 
+    /// The level of a read that may go to a replica.
+    #[must_use]
+    pub fn level(&self, it: &Statement, policy: Policy) -> Option<Level> {
+        let (role, why) = self.place(it, policy);
+        let is_read = role == Role::Reader && why != Reason::Diagnostics;
+        is_read.then(|| policy.level_of(it.hint))
+    }
+
     /// Primary or reader. The one place that decides it.
     fn place(&self, it: &Statement, policy: Policy) -> (Role, Reason) {
         let reader_may = it.statements == 1
@@ -373,6 +411,9 @@ impl Session {
         }
         if !policy.split {
             return (Role::Primary, Reason::ModePrimary);
+        }
+        if reader_may && it.hint != Hint::Primary && !policy.fenced {
+            return (Role::Primary, Reason::NotFenced);
         }
         match (reader_may, it.hint) {
             (_, Hint::Primary) => (Role::Primary, Reason::HintPrimary),

@@ -14,7 +14,7 @@ use crate::sql::{Classifier, LocalCache, Mode};
 use crate::wire::ok::{Status, Tracked};
 use crate::wire::reply::{End, Expect, Summary};
 
-const SPLIT: Policy = Policy { split: true, causal: true };
+const SPLIT: Policy = Policy::SPLIT;
 
 /// A session and a server that answers as MySQL would, as far as routing can see.
 struct Stage {

@@ -30,6 +30,7 @@ use crate::client::greet::{Door, OFFERED, Proof, Prove};
 use crate::client::house::House;
 use crate::client::registry::Registry;
 use crate::control::{Control, Demands, Mode, Phase};
+use crate::freshness::{Level, Levels};
 use crate::link::{Network, tls};
 use crate::metrics::Metrics;
 use crate::secret::{Book, Credentials, Policy, RsaKey};
@@ -325,6 +326,7 @@ fn build_house(
         connections_max: farm.profile.connections_max,
         idle_max: Duration::from_secs(random.between(1, 60)),
         window: Duration::from_secs(5),
+        replica_wait: Duration::from_millis(20),
         wait_max: Duration::from_secs(10),
         monitor: ArcSwapOption::from(monitor),
         local_answers: Some(Duration::from_secs(60)),
@@ -337,7 +339,8 @@ fn build_house(
         door: ArcSwapOption::empty(),
         announcers: Announcers::default(),
         control,
-        causal: true,
+        levels: Levels::of_all(Level::Causal),
+        serves_stale: true,
         wait_max: Duration::from_secs(10),
         sessions: AtomicU64::new(0),
         registry: Registry::default(),

@@ -132,6 +132,9 @@ fn hint_of(comment: &[u8]) -> Hint {
         b"primary" => Hint::Primary,
         b"replica" => Hint::Replica,
         b"eventual" => Hint::Eventual,
+        b"session" => Hint::Session,
+        b"causal" => Hint::Causal,
+        b"strict" => Hint::Strict,
         _ => Hint::None,
     }
 }

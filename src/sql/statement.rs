@@ -117,6 +117,12 @@ pub enum Hint {
     Replica,
     /// This read needs no freshness.
     Eventual,
+    /// This read must see what its own connection wrote.
+    Session,
+    /// This read must see what was acknowledged before its request began.
+    Causal,
+    /// This read must see what was acknowledged before it came.
+    Strict,
 }
 
 /// One assignment of a SET.

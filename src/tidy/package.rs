@@ -6,8 +6,18 @@ use super::tree::{File, one, top};
 use super::{check, hold};
 
 /// What the core builds with. Everything else waits behind the feature `io`.
-const CORE: [&str; 7] =
-    ["sqlparser", "bytes", "memchr", "quick_cache", "foldhash", "xxhash-rust", "thiserror"];
+const CORE: [&str; 10] = [
+    "sqlparser",
+    "bytes",
+    "memchr",
+    "quick_cache",
+    "foldhash",
+    "xxhash-rust",
+    "thiserror",
+    "crc32fast",
+    "miniz_oxide",
+    "ruzstd",
+];
 
 /// Packages of a lock file: name, version, and the names it may depend on.
 fn packages(lock: &str) -> Vec<(&str, &str, Vec<&str>)> {

@@ -4,6 +4,7 @@
 //! `fuzz/`, and by the test below, which walks their corpus.
 #![expect(clippy::panic, reason = "a broken property is told by a panic")]
 
+use super::binlog::{self, Body, Decoder, TableMap};
 use super::capability::Capabilities;
 use super::command::Command;
 use super::err::Err;
@@ -101,6 +102,55 @@ pub fn handshake(data: &[u8]) {
     let _ = (is_ssl_request(data), AuthStep::parse(data), Cursor::new(data).lenenc_bytes());
 }
 
+/// A log is read to its end without a panic, as it is and without its checksums; an event that is
+/// cut says no more than the whole one.
+pub fn binlog(data: &[u8]) {
+    let mut rest = data.strip_prefix(b"\xfebin").unwrap_or(data);
+    let (mut decoder, mut bare, mut maps) = (Decoder::new(), Decoder::bare(), Vec::new());
+    while let Some(header) = binlog::Header::parse(rest) {
+        let len = usize::try_from(header.bytes).unwrap_or(usize::MAX);
+        let (event, after) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+        if let Ok(event) = decoder.decode(event) {
+            look(&event, &mut maps);
+        }
+        if let Some(stripped) = without_checksum(event) {
+            if let Ok(event) = bare.decode(&stripped) {
+                look(&event, &mut maps);
+            }
+            let _cut = bare.decode(event.get(..event.len() / 2).unwrap_or_default());
+        }
+        rest = if event.is_empty() { &[] } else { after };
+    }
+}
+
+fn look(event: &binlog::Event<'_>, maps: &mut Vec<TableMap>) {
+    match &event.body {
+        Body::Table(map) => maps.push(map.clone()),
+        Body::Rows(rows) => {
+            for map in maps.iter() {
+                let _unreadable = rows.read(map, [0, 1], |_| {});
+            }
+        }
+        Body::Gtid(gtid) => assert!(!gtid.to_string().is_empty()),
+        Body::Payload(payload) => {
+            let inflated = payload.inflate().unwrap_or_default();
+            binlog::events(&inflated).flatten().for_each(|event| match event.body {
+                Body::Payload(_) => {}
+                _ => look(&event, maps),
+            });
+        }
+        _ => {}
+    }
+}
+
+/// The same event as a server without checksums writes it.
+fn without_checksum(event: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = event.get(..event.len().checked_sub(4)?)?.to_vec();
+    let len = u32::try_from(bytes.len()).ok()?.to_le_bytes();
+    bytes.get_mut(9..13)?.copy_from_slice(&len);
+    Some(bytes)
+}
+
 type Walked = Result<(Vec<u8>, Scan, Summary), Malformed>;
 
 fn walk(expect: Expect, shape: Shape, pieces: &[&[u8]]) -> Walked {
@@ -167,6 +217,7 @@ mod tests {
         replay("frame", frame);
         replay("reply", reply);
         replay("handshake", handshake);
+        replay("binlog", binlog);
     }
 
     proptest::proptest! {
@@ -175,6 +226,7 @@ mod tests {
             frame(&data);
             reply(&data);
             handshake(&data);
+            binlog(&data);
         }
 
         /// Packets in order, so that more than the first header is reached.

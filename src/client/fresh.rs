@@ -1,0 +1,91 @@
+//! Before a read of a replica is planned: waits until it is known what it has to have seen.
+//!
+//! Whether anything is due is `session::own`'s to say; nothing is for nearly every read. Every
+//! wait has an end, after which the primary is read.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::serve::Conversation;
+use crate::freshness::{Level, Sight};
+use crate::limits;
+use crate::session::observe::Write;
+use crate::session::own::Due;
+use crate::session::plan::Policy;
+use crate::sql::Statement;
+
+impl Conversation {
+    /// The policy to plan a statement with.
+    pub(super) async fn policy(&mut self, it: &Statement) -> Policy {
+        let policy = self.house.policy(&self.credentials.user, self.session.database());
+        let Some(level) = self.session.level(it, policy) else { return policy };
+        let sight = self.house.fleet.fences.sight();
+        if level == Level::Eventual || sight == Sight::None {
+            return policy;
+        }
+        match self.session.own.due(level, sight, Instant::now().into_std()) {
+            Due::Nothing => policy,
+            due => Box::pin(self.catch_up(due, level, policy)).await,
+        }
+    }
+
+    async fn catch_up(&mut self, mut due: Due, level: Level, policy: Policy) -> Policy {
+        let begun = Instant::now();
+        loop {
+            match due {
+                Due::Nothing => return policy,
+                Due::Written(position) => {
+                    self.house.fleet.await_stream(&position).await;
+                    self.session.own.write(self.house.fleet.freshness.last(), None);
+                }
+                Due::Fence(round) => {
+                    let is_fenced = self.fence(round, begun).await;
+                    let took = begun.elapsed().as_secs_f64();
+                    self.house.metrics.fence_seconds.observe(took);
+                    return match is_fenced {
+                        true => policy,
+                        // What was known last has to do, or nothing does.
+                        false if policy.serves_stale && self.house.fleet.has_lost_primary() => {
+                            self.house.metrics.reads_unfenced.inc();
+                            policy
+                        }
+                        false => Policy { fenced: false, ..policy },
+                    };
+                }
+            }
+            due = self.session.own.due(level, self.house.fleet.fences.sight(), begun.into_std());
+        }
+    }
+
+    async fn fence(&mut self, round: Option<u64>, asked: Instant) -> bool {
+        let fences = &self.house.fleet.fences;
+        let round = round.map_or_else(|| fences.ask(), crate::backend::fence::Round);
+        let deadline = asked + Duration::from_millis(limits::FENCE_WAIT_MS);
+        let is_back = fences.wait(round, deadline).await.is_ok();
+        if is_back {
+            self.session.own.note_fence(asked.into_std());
+        }
+        is_back
+    }
+
+    /// A write was done: reads will wait for it. To be called before its client is told.
+    pub(super) fn note_write(&mut self, write: Write) {
+        if write.position.is_none() {
+            // It may stand anywhere, if it was written at all.
+            self.session.own.void();
+        }
+        let (ordinal, awaited) = self.house.fleet.record(write);
+        self.session.own.write(ordinal, awaited);
+    }
+
+    /// A request begins, perhaps: what the primary has as of now will be asked for, and its first
+    /// statements are answered meanwhile.
+    pub(super) fn begin_request(&mut self) {
+        let fences = &self.house.fleet.fences;
+        if fences.sight() == Sight::Stream && self.session.own.begin_request() {
+            let round = fences.ask();
+            self.session.own.ask(round.0, Instant::now().into_std());
+        }
+    }
+}
