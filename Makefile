@@ -112,10 +112,10 @@ leaks:
 	@$(STACK) install build servers mysql97
 	LEAK_SCRIPTS=$(or $(LEAK_SCRIPTS),1000) cargo test --release --locked --features servers --test servers leaks:: -- --nocapture --test-threads=2
 
-# What `make test` does with few pairs and one kind of server. Three hours on two cores.
+# What `make test` does with few pairs and one kind of server. An hour or so on two cores.
 freshness: build
 	@$(STACK) install build servers wordpress mysql97 mysql56 redis
-	FRESHNESS_PAIRS=$(or $(FRESHNESS_PAIRS),15000) WORKLOAD_SECONDS=30 cargo test --release --locked --features servers \
+	FRESHNESS_PAIRS=$(or $(FRESHNESS_PAIRS),12000) WORKLOAD_SECONDS=30 cargo test --release --locked --features servers \
 		--test servers -- pairs:: traps:: workload:: --nocapture --test-threads=1
 	tests/wordpress/everyday --forebay $(FOREBAY) --db mariadb --levels causal,strict,eventual
 	tests/wordpress/everyday --forebay $(FOREBAY) --db mysql97 --levels causal,strict,eventual
