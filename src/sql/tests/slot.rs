@@ -128,6 +128,7 @@ fn only_a_whole_part_of_the_where_names_rows() {
         "b = 'x' AND CASE c WHEN 1 THEN 2 END",
         "b = 'x' AND c IN (SELECT d FROM u)",
         "b = 'x' AND EXISTS (SELECT 1)",
+        "b = 'x' AND MATCH (c) AGAINST ('y')",
         "b = 'x' AND d = 'y' COLLATE utf8mb4_bin",
         "b = DATE '2000-01-01'",
         "b = 'x' UNION SELECT a FROM t",
