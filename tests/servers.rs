@@ -39,8 +39,10 @@ mod servers {
     mod operations;
     mod pairs;
     mod pool;
+    mod position;
     mod preamble;
     mod prepared;
+    mod progress;
     mod rotation;
     mod routing;
     mod sessions;
@@ -48,6 +50,7 @@ mod servers {
     mod smuggling;
     mod traps;
     mod trust;
+    mod unfit;
     mod views;
     mod workload;
 }
