@@ -150,12 +150,10 @@ impl Clause {
                         from = from.or(Some(at + 1));
                     } else if is(&["WHERE"]) {
                         start = start.or(Some(at));
-                    } else if let Some(start) = start.filter(|_| end.is_none()) {
-                        if is(&["AND"]) {
-                            parts.push(next_part(&parts, start)..at);
-                        } else if is(&BEHIND) {
-                            end = Some(at);
-                        }
+                    } else if is(&BEHIND) {
+                        end = end.or(start.map(|_| at));
+                    } else if let (true, Some(start), None) = (is(&["AND"]), start, end) {
+                        parts.push(next_part(&parts, start)..at);
                     }
                 }
                 _ => {}
