@@ -24,6 +24,7 @@ mod servers {
 
     mod bad_input;
     mod bytes;
+    mod collation;
     mod commands;
     mod crowd;
     mod doors;
