@@ -7,19 +7,30 @@ TARGET  := $(abspath $(or $(CARGO_TARGET_DIR),target))
 FOREBAY ?= $(TARGET)/release/forebay
 STACK   := deploy/local/stack
 SUITE   ?=
+# The static program, and the image made of it.
+MUSL    := $(shell uname -m)-unknown-linux-musl
+STATIC  ?= $(TARGET)/image/forebay
+ARCHIVE ?= $(TARGET)/image/forebay.tar
 SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run tests/conformance/run tests/conformance/clean \
-	benches/load/run .ci/run
+	benches/load/run .ci/run deploy/assemble deploy/make-secrets $(addprefix deploy/tests/,image runbooks backup readme manifests) \
+	$(wildcard deploy/components/backup/*.sh)
+DOCKERFILES := deploy/Dockerfile deploy/Dockerfile.builder deploy/overlays/redis-web/web/Dockerfile
 
-.PHONY: help demo test conformance build install lint shellcheck deny fuzz bench leaks stranger
+.PHONY: help demo test conformance build static image image-test image-quick runbooks manifests install lint shellcheck \
+	hadolint deny fuzz bench leaks freshness stranger
 
 help:
 	@echo 'make demo [ONCE=1] [DB=mysql97]  a WordPress site through Forebay; Ctrl-C ends it'
 	@echo 'make test                        everything: installs what it needs'
 	@echo 'make conformance [SUITE=php]     tests of MariaDB, PHP, PyMySQL and mysql2, direct and through Forebay'
 	@echo 'make build                       $(FOREBAY)'
+	@echo 'make image                       $(ARCHIVE), from a static program; no registry, no Docker'
+	@echo 'make image-test | runbooks       the image as a container (root) | moving in and out, new passwords, backup'
+	@echo 'make manifests                   the Kubernetes manifests: schemas, cross-references, alerts; no cluster'
 	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
 	@echo 'make leaks                       random scripts on shared connections, compared with private ones'
+	@echo 'make freshness                   100000 pairs of a write and a read, WordPress every day, what replicas serve'
 	@echo 'make stranger                    the demo on a bare Debian 12 in a folder (root)'
 
 demo:
@@ -37,15 +48,49 @@ conformance: install build
 build:
 	cargo build --release --locked
 
-install:
-	@$(STACK) install build servers wordpress mysql97 mysql56 clients tools regression
+# Its debug information stays behind: names of functions are enough for a report.
+static:
+	@$(STACK) install static
+	cargo build --release --locked --target $(MUSL) --bin forebay
+	@mkdir -p $(dir $(STATIC))
+	objcopy --strip-debug $(TARGET)/$(MUSL)/release/forebay $(STATIC)
 
-lint: shellcheck
+image: static
+	@$(STACK) install image
+	@deploy/assemble $(STATIC) $(ARCHIVE)
+
+image-test: image
+	@$(STACK) install servers
+	@deploy/tests/image $(ARCHIVE)
+
+# The same test around a program that was compiled in a hurry: what `make test` has time for.
+image-quick:
+	@$(STACK) install servers static image
+	cargo build --locked --target $(MUSL) --config profile.dev.debug=false --bin forebay
+	@deploy/assemble $(TARGET)/$(MUSL)/debug/forebay $(TARGET)/image/quick.tar
+	@deploy/tests/image $(TARGET)/image/quick.tar
+
+runbooks: build
+	@$(STACK) install servers wordpress mysql97
+	@deploy/tests/runbooks --forebay $(FOREBAY)
+	@deploy/tests/backup --forebay $(FOREBAY)
+
+install:
+	@$(STACK) install build servers wordpress mysql97 mysql56 clients image hadolint kubernetes tools regression redis
+
+manifests: build
+	@$(STACK) install kubernetes
+	@deploy/tests/manifests --forebay $(FOREBAY)
+
+lint: shellcheck hadolint
 	cargo fmt --check
 	cargo clippy --all-targets --features servers,sim -- -D warnings
 
 shellcheck:
 	shellcheck -x $(SCRIPTS)
+
+hadolint:
+	@$(STACK) hadolint $(DOCKERFILES)
 
 deny:
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
@@ -66,6 +111,15 @@ fuzz:
 leaks:
 	@$(STACK) install build servers mysql97
 	LEAK_SCRIPTS=$(or $(LEAK_SCRIPTS),1000) cargo test --release --locked --features servers --test servers leaks:: -- --nocapture --test-threads=2
+
+# What `make test` does with few pairs and one kind of server. An hour or so on two cores.
+freshness: build
+	@$(STACK) install build servers wordpress mysql97 mysql56 redis
+	FRESHNESS_PAIRS=$(or $(FRESHNESS_PAIRS),12000) WORKLOAD_SECONDS=30 cargo test --release --locked --features servers \
+		--test servers -- pairs:: traps:: workload:: --nocapture --test-threads=1
+	tests/wordpress/everyday --forebay $(FOREBAY) --db mariadb --levels causal,strict,eventual
+	tests/wordpress/everyday --forebay $(FOREBAY) --db mysql97 --levels causal,strict,eventual
+	benches/load/run --forebay $(FOREBAY) --levels
 
 bench: build
 	cargo bench

@@ -201,6 +201,16 @@ impl Freshness {
         self.lock().overdue(live.applied(), now)
     }
 
+    /// The first write that a server is not known to have: where it is in the stream, as far as
+    /// that is known. As it has all before that one, having it makes a longer prefix. `None`: it
+    /// has all.
+    pub fn first_lacked(&self, live: &Live) -> Option<Option<Arc<Position>>> {
+        match live.applied() < self.last() {
+            true => self.lock().first_lacked(live.applied()),
+            false => None,
+        }
+    }
+
     /// Takes note of how far a server says it has come (`None`: it cannot say).
     ///
     /// `live` must be the incarnation that said it.

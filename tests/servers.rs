@@ -17,6 +17,7 @@ mod servers {
     pub(crate) mod client;
     pub(crate) mod general_log;
     pub(crate) mod haproxy;
+    pub(crate) mod late;
     pub(crate) mod proxy;
     pub(crate) mod stack;
     pub(crate) mod statement;
@@ -35,14 +36,20 @@ mod servers {
     mod logins;
     mod matrix;
     mod operations;
+    mod pairs;
     mod pool;
+    mod position;
     mod preamble;
     mod prepared;
+    mod progress;
     mod rotation;
     mod routing;
     mod sessions;
     mod shapes;
     mod smuggling;
+    mod traps;
     mod trust;
+    mod unfit;
     mod views;
+    mod workload;
 }

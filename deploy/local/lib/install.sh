@@ -1,26 +1,37 @@
 # shellcheck shell=bash
 # Installs what is missing, and only that. The distribution's services are never started by it.
 
+INSTALLABLE='servers mysql97 mysql56 clients wordpress build static image hadolint kubernetes tools regression python redis stranger'
+
 install() { # WHAT...
   local what packages=()
-  [ $# -gt 0 ] || die "install what? servers mysql97 mysql56 clients wordpress build tools regression python stranger"
+  [ $# -gt 0 ] || die "install what? $INSTALLABLE"
   for what in "$@"; do
     case $what in
       servers) packages+=(mariadb-server mariadb-client openssl);;
       wordpress) packages+=(php-cli php-mysql wordpress wordpress-theme-twentytwentythree curl);;
       build) packages+=(gcc libc6-dev make);;
+      static) packages+=(gcc libc6-dev make musl-tools binutils);;
+      image) packages+=(buildah runc jq binutils iproute2 dnsmasq-base curl openssl);;
       tools) packages+=(haproxy prometheus shellcheck curl);;
       regression) packages+=(mariadb-test);;
       python) packages+=(python3 python3-pip);;
+      redis) packages+=(redis-server php-redis python3);;   # python3 drives the site
       stranger) packages+=(debootstrap);;
       mysql97) packages+=(mariadb-server);;   # for the account "mysql" and mysqld's system libraries
       mysql56)
         packages+=(mariadb-server mariadb-client)
         command -v npm >/dev/null || packages+=(npm);;
+      kubernetes)
+        packages+=(php-cli prometheus shellcheck openssl git)
+        command -v npm >/dev/null || packages+=(npm)
+        python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
+      hadolint)
+        python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
       clients)
         command -v npm >/dev/null || packages+=(npm)
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
-      *) die "install: unknown '$what': servers mysql97 mysql56 clients wordpress build tools regression python stranger";;
+      *) die "install: unknown '$what'; there are: $INSTALLABLE";;
     esac
   done
   install_packages "${packages[@]}"
@@ -29,6 +40,9 @@ install() { # WHAT...
       mysql97) fetch_mysql97;;
       mysql56) fetch_mysql56;;
       clients) fetch_clients;;
+      static) add_static_target;;
+      hadolint) fetch_hadolint;;
+      kubernetes) fetch_kubernetes;;
     esac
   done
 }
@@ -68,8 +82,17 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "$@" 8>&- </dev/null >/dev/null
 if [ -d /run/systemd/system ]; then
-  for unit in mariadb apache2 haproxy prometheus; do
+  for unit in mariadb apache2 haproxy prometheus redis-server; do
     grep -qx "$unit.service" <<<"$before" || systemctl disable -q "$unit" 2>/dev/null || true
   done
 fi
 '
+
+# The library of Rust itself that static programs are linked with.
+add_static_target() {
+  local target
+  target=$(uname -m)-unknown-linux-musl
+  [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] || return 0
+  command -v rustup >/dev/null || die "Rust has no $target, and there is no rustup to add it"
+  rustup target add "$target"
+}

@@ -1,0 +1,213 @@
+//! Traps that experiments have found on the way to fresh reads, one a test, before replicas that are
+//! seconds late. `tests/rules.md` numbers them; the others are named there too.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+use super::late::Late;
+use super::proxy::{Proxy, Setup};
+use super::stack::{Flavour, PRIMARY, REPLICAS, Stack, Tenant, on_both, until};
+
+on_both!(
+    only_a_plain_key_is_a_key,
+    an_error_hides_a_write,
+    who_stays_connected,
+    a_reader_in_a_transaction_of_its_own,
+);
+
+/// Two proxies, replicas that are far behind, and a table of options.
+struct Field {
+    first: Proxy,
+    second: Proxy,
+    late: Late,
+    tenant: Tenant,
+    stack: Stack,
+}
+
+impl Field {
+    fn new(flavour: Flavour, name: &str, lines: &[&str]) -> Self {
+        let stack = Stack::alone(flavour);
+        let tenant = stack.tenant(&format!("trap_{name}"));
+        let late = Late::between(&stack);
+        let mut root = stack.root(PRIMARY);
+        root.run(&format!("USE {}", tenant.name));
+        root.run("CREATE TABLE calm (n INT)");
+        for line in lines {
+            root.run(line);
+        }
+        stack.sync();
+        let start = || Setup::of(&stack).monitored().start();
+        let field = Self { first: start(), second: start(), late, tenant, stack };
+        for proxy in [&field.first, &field.second] {
+            let mut client = proxy.client(&field.tenant);
+            proxy.wait_for_readers(2);
+            until("a read on a replica", || {
+                client.run("SELECT n FROM calm");
+                proxy.metric("forebay_route_total", &["target=\"replica\""]) > 0.0
+            });
+        }
+        field
+    }
+
+    fn late(self) -> Self {
+        self.late.set(Duration::from_secs(5));
+        self
+    }
+
+    fn primary(&self) -> Client {
+        Client::connect(self.stack.address(PRIMARY), &self.tenant.login()).unwrap()
+    }
+
+    /// Who comes in now, at the other proxy than the first, reads what the primary says.
+    #[track_caller]
+    fn check(&self, question: &str) {
+        let told = self.second.client(&self.tenant).run(question).rows;
+        assert_eq!(told, self.primary().run(question).rows, "{question}");
+    }
+}
+
+/// A1. What stands in a condition beside a key may let other rows in: MySQL's operators bind in
+/// another way than they look, and `0` is the name of many options.
+fn only_a_plain_key_is_a_key(flavour: Flavour) {
+    let table = "CREATE TABLE wp_options (option_id INT PRIMARY KEY AUTO_INCREMENT, \
+                 option_name VARCHAR(191) NOT NULL UNIQUE, option_value LONGTEXT NOT NULL, \
+                 autoload VARCHAR(20) NOT NULL DEFAULT 'yes')";
+    let rows = "INSERT INTO wp_options (option_name, option_value) \
+                VALUES ('a', '0'), ('b', '0'), ('5x', '0'), ('d', '0')";
+    let field = Field::new(flavour, "keys", &[table, rows]).late();
+    let mut writer = field.first.client(&field.tenant);
+    let conditions = [
+        "option_name = 'a' AND 1 || 1",
+        "option_name = 'a' AND 1 XOR 1",
+        "1 && option_name = 'a'",
+        "option_name = 'a' || option_name = 'b'",
+        "option_name = 0",
+        "option_name = 5",
+        "option_name IN (0, 'zz')",
+        "option_name IN ('a', 5)",
+        "option_name = 'a' OR 1",
+        "option_name = 'a' /*! OR 1 */",
+        "NOT option_name = 'a'",
+        "option_name = 'A'",
+        "option_name = 'a '",
+        "option_name = _utf8mb4'b'",
+        "option_name = 'B' COLLATE utf8mb4_general_ci",
+        "option_name LIKE 'b'",
+        "'b' = option_name",
+        "option_name = 'a' = 0",
+        "option_name = '\\b' OR option_name = 'b'",
+        "autoload IN ('yes', 'on', 'auto-on', 'auto')",
+        "autoload = 'yes'",
+        "option_id = 2",
+    ];
+    for (n, condition) in conditions.into_iter().enumerate() {
+        for name in ["b", "5x", "a"] {
+            writer.run(&format!(
+                "UPDATE wp_options SET option_value = '{name}{n}' WHERE option_name = '{name}'"
+            ));
+            field.check(&format!("SELECT option_name, option_value FROM wp_options WHERE {condition} ORDER BY option_id"));
+        }
+    }
+    for name in ["b", "a"] {
+        writer.run(&format!(
+            "UPDATE wp_options SET option_value = 'last {name}' WHERE option_name = '{name}'"
+        ));
+        field.check(
+            "SELECT l.option_value FROM wp_options l JOIN wp_options r ON r.option_name = 'a' WHERE l.option_name = 'b'",
+        );
+        field.check(
+            "SELECT option_value FROM wp_options WHERE option_name = 'a' UNION SELECT option_value FROM wp_options",
+        );
+        field.check(
+            "SELECT option_value, (SELECT MAX(option_value) FROM wp_options) FROM wp_options WHERE option_name = 'a'",
+        );
+    }
+}
+
+/// A7. An error that comes behind rows that stay, and one behind a commit.
+fn an_error_hides_a_write(flavour: Flavour) {
+    let lines = [
+        "CREATE TABLE half (id INT PRIMARY KEY) ENGINE=MyISAM",
+        "INSERT INTO half VALUES (1)",
+        "CREATE TABLE told (id INT PRIMARY KEY AUTO_INCREMENT, n INT)",
+        "CREATE PROCEDURE tell(IN n INT) BEGIN INSERT INTO told (n) VALUES (n); SELECT 1; \
+         SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END",
+    ];
+    let field = Field::new(flavour, "error", &lines).late();
+    let mut writer = field.first.client(&field.tenant);
+    for n in 1..5 {
+        let (one, two) = (10 * n, 10 * n + 1);
+        assert_eq!(writer.refused(&format!("INSERT INTO half VALUES ({one}), ({two}), (1)")), 1062);
+        let rows = writer.cell("SELECT COUNT(*) FROM half");
+        assert_eq!(rows, (1 + 2 * n).to_string(), "who wrote");
+        field.check("SELECT COUNT(*) FROM half");
+        assert!(writer.query_all(&format!("CALL tell({n})")).is_err());
+        assert_eq!(writer.cell("SELECT COUNT(*) FROM told"), n.to_string(), "who wrote");
+        field.check("SELECT COUNT(*) FROM told");
+    }
+}
+
+/// A13. A connection that is never idle and never says that a request begins: what others wrote
+/// is there after a second at the latest; what they wrote before a lock was given, at once.
+fn who_stays_connected(flavour: Flavour) {
+    let lines =
+        ["CREATE TABLE counter (id INT PRIMARY KEY, n INT)", "INSERT INTO counter VALUES (1, 0)"];
+    let field = Field::new(flavour, "stays", &lines).late();
+    let mut reader = field.second.client(&field.tenant);
+    let mut primary = field.primary();
+    for n in 1..4 {
+        primary.run(&format!("UPDATE counter SET n = {n} WHERE id = 1"));
+        let written = Instant::now();
+        // Well under the 5 s that replicas need, well over the second.
+        let deadline = written + Duration::from_millis(2500);
+        while reader.cell("SELECT n FROM counter WHERE id = 1") != n.to_string() {
+            assert!(Instant::now() < deadline, "still old after {:?}", written.elapsed());
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+    let mut keep_busy = || reader.cell("SELECT n FROM counter WHERE id = 1");
+    for _ in 0..10 {
+        keep_busy();
+    }
+    for (n, begin, end) in [
+        (11, "SELECT GET_LOCK('trap', 0)", "SELECT RELEASE_LOCK('trap')"),
+        (12, "START TRANSACTION", "COMMIT"),
+        (13, "LOCK TABLES counter READ", "UNLOCK TABLES"),
+    ] {
+        reader.cell("SELECT n FROM counter WHERE id = 1");
+        primary.run(&format!("UPDATE counter SET n = {n} WHERE id = 1"));
+        reader.run(begin);
+        assert_eq!(reader.cell("SELECT n FROM counter WHERE id = 1"), n.to_string(), "{begin}");
+        reader.run(end);
+        assert_eq!(reader.cell("SELECT n FROM counter WHERE id = 1"), n.to_string(), "{end}");
+    }
+}
+
+/// A15. Where `autocommit` is off by default, a read opens a transaction, and its view of the rows
+/// stands still for all who get that connection.
+fn a_reader_in_a_transaction_of_its_own(flavour: Flavour) {
+    let lines =
+        ["CREATE TABLE counter (id INT PRIMARY KEY, n INT)", "INSERT INTO counter VALUES (1, 0)"];
+    let field = Field::new(flavour, "autocommit", &lines);
+    for node in REPLICAS {
+        field.stack.root(node).run("SET GLOBAL autocommit = 0");
+    }
+    let proxy = Setup::of(&field.stack).monitored().start();
+    let mut client = proxy.client(&field.tenant);
+    let before = || proxy.metric("forebay_route_total", &["target=\"replica\""]);
+    until("a read on a replica", || {
+        client.run("SELECT n FROM counter WHERE id = 1");
+        before() > 0.0
+    });
+    for n in 1..10 {
+        field.primary().run(&format!("UPDATE counter SET n = {n} WHERE id = 1"));
+        field.stack.sync();
+        let mut reader = proxy.client(&field.tenant);
+        let told = reader.cell("SELECT n FROM counter WHERE id = 1");
+        assert_eq!(told, n.to_string());
+    }
+    for node in REPLICAS {
+        field.stack.root(node).run("SET GLOBAL autocommit = 1");
+    }
+}

@@ -1,0 +1,239 @@
+//! What WordPress and a shop send in a while, written down by `tests/wordpress/workload` and played
+//! again through two proxies: how much of it replicas serve, by policy and lateness, and that none
+//! of what they say is old.
+//!
+//! One statement at a time, each at its time; every read is put to the primary too, at once, so the
+//! two must be equal. `WORKLOAD_SECONDS` says how long; `make freshness` takes half a minute.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+use super::late::Late;
+use super::proxy::{Proxy, Setup, scratch};
+use super::stack::{Flavour, PRIMARY, Stack, Tenant, until};
+
+/// A way to configure it.
+struct Policy {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    file: &'static str,
+    /// It may serve what is old.
+    is_stale: bool,
+}
+
+const POLICIES: [Policy; 3] = [
+    Policy { name: "causal", arguments: &[], file: "", is_stale: false },
+    Policy { name: "strict", arguments: &["--consistency", "strict"], file: "", is_stale: false },
+    Policy {
+        name: "eventual",
+        arguments: &["--consistency", "eventual"],
+        file: "",
+        is_stale: true,
+    },
+];
+
+const LATE_MS: [u64; 2] = [250, 3600];
+
+/// One line of the general log.
+struct Line {
+    at: Duration,
+    connection: u64,
+    command: String,
+    text: String,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+struct Played {
+    reads: usize,
+    on_replicas: f64,
+    stale: Vec<String>,
+    errors: Vec<String>,
+}
+
+impl Played {
+    fn share(&self) -> f64 {
+        100.0 * self.on_replicas / self.reads as f64
+    }
+}
+
+#[test]
+fn replicas_serve_what_they_can() {
+    let seconds = std::env::var("WORKLOAD_SECONDS").unwrap_or_else(|_| "4".into());
+    let is_full = seconds.parse::<f64>().expect("a number of seconds") >= 30.0;
+    let flavours: &[_] =
+        if is_full { &[Flavour::MariaDb, Flavour::MySql97] } else { &[Flavour::MariaDb] };
+    for &flavour in flavours {
+        let written = write_down(flavour, &seconds);
+        let lines = read_lines(&written);
+        let stack = Stack::alone(flavour);
+        let late = Late::between(&stack);
+        for policy in &POLICIES {
+            for late_ms in LATE_MS {
+                // The small run is about old rows, not about shares.
+                if !is_full && (policy.name != "causal" || late_ms > 250) {
+                    continue;
+                }
+                let played = play(&stack, &late, late_ms, policy, &written, &lines);
+                judge(&played, flavour, policy, late_ms);
+            }
+        }
+    }
+}
+
+fn judge(played: &Played, flavour: Flavour, policy: &Policy, late_ms: u64) {
+    eprintln!(
+        "{flavour:?} {:<10} {late_ms:>5} ms late: {:>5.1} % of {} reads on replicas, {} stale, {} errors",
+        policy.name,
+        played.share(),
+        played.reads,
+        played.stale.len(),
+        played.errors.len(),
+    );
+    assert!(played.errors.is_empty(), "{:#?}", &played.errors[..played.errors.len().min(5)]);
+    if !policy.is_stale {
+        assert!(played.stale.is_empty(), "{:#?}", &played.stale[..played.stale.len().min(5)]);
+    }
+}
+
+/// The folder of a written workload.
+fn write_down(flavour: Flavour, seconds: &str) -> PathBuf {
+    let db = if flavour == Flavour::MariaDb { "mariadb" } else { "mysql97" };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("workload-{db}"));
+    let writer = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wordpress/workload");
+    let output = Command::new(writer)
+        .args(["--db", db, "--seconds", seconds, "--out"])
+        .arg(&folder)
+        .output()
+        .expect("python3: deploy/local/stack install redis");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder
+}
+
+fn read_lines(folder: &Path) -> Vec<Line> {
+    let text = std::fs::read_to_string(folder.join("workload.sql")).unwrap();
+    let entries = text.split("\n;;\n").filter(|entry| !entry.is_empty());
+    let lines = entries.map(|entry| {
+        let (head, text) = entry.split_once('\n').unwrap();
+        let mut words = head.trim_start_matches("-- ").splitn(3, ' ');
+        let mut number = || words.next().unwrap().parse().unwrap();
+        Line {
+            at: Duration::from_micros(number()),
+            connection: number(),
+            command: words.next().unwrap().to_owned(),
+            text: text.to_owned(),
+        }
+    });
+    lines.collect()
+}
+
+/// The schema as it was before.
+fn load(stack: &Stack, folder: &Path) -> Tenant {
+    let tenant = stack.tenant("workload");
+    let file = scratch("data.sql");
+    let data = std::fs::read_to_string(folder.join("data.sql")).unwrap();
+    std::fs::write(&file, format!("USE {};\n{data}", tenant.name)).unwrap();
+    let status = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local/stack"))
+        .args(["sql", stack.folder.to_str().unwrap(), PRIMARY])
+        .stdin(File::open(&file).unwrap())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    stack.sync();
+    tenant
+}
+
+fn play(
+    stack: &Stack,
+    late: &Late,
+    late_ms: u64,
+    policy: &Policy,
+    written: &Path,
+    lines: &[Line],
+) -> Played {
+    late.set(Duration::ZERO);
+    let tenant = load(stack, written);
+    let setup = || Setup::of(stack).monitored().file(policy.file).arguments(policy.arguments);
+    let proxies = [setup().start(), setup().start()];
+    for proxy in &proxies {
+        let mut client = proxy.client(&tenant);
+        proxy.wait_for_readers(2);
+        until("a read on a replica", || {
+            client.run("SELECT option_value FROM wp_options WHERE option_name = 'home'");
+            on_replicas(proxy) > 0.0
+        });
+    }
+    late.set(Duration::from_millis(late_ms));
+    let before: f64 = proxies.iter().map(on_replicas).sum();
+    let mut played = Played::default();
+    let mut sessions = HashMap::new();
+    let begin = Instant::now();
+    for line in lines {
+        while let Some(left) = (begin + line.at).checked_duration_since(Instant::now()) {
+            thread::park_timeout(left);
+        }
+        match line.command.as_str() {
+            "Connect" => {
+                let proxy = &proxies[usize::try_from(line.connection % 2).unwrap()];
+                let login = tenant.login();
+                let shadow = Client::connect(stack.address(PRIMARY), &login).expect("a login");
+                sessions.insert(line.connection, Session { client: proxy.client(&tenant), shadow });
+            }
+            "Quit" => drop(sessions.remove(&line.connection)),
+            "Query" => {
+                let session = sessions.get_mut(&line.connection).expect("a session that began");
+                session.say(&line.text, &mut played);
+            }
+            // There is one schema only.
+            _ => {}
+        }
+    }
+    played.on_replicas = proxies.iter().map(on_replicas).sum::<f64>() - before;
+    late.set(Duration::ZERO);
+    played
+}
+
+fn on_replicas(proxy: &Proxy) -> f64 {
+    proxy.metric("forebay_route_total", &["target=\"replica\""])
+}
+
+/// One of WordPress's connections, and one to the primary that only reads.
+struct Session {
+    client: Client,
+    shadow: Client,
+}
+
+impl Session {
+    fn say(&mut self, text: &str, played: &mut Played) {
+        let is_begun_by =
+            |word: &str| text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
+        let answer = match self.client.query(text) {
+            Ok(answer) => answer,
+            Err(failure) => return played.errors.push(format!("{failure}: {text}")),
+        };
+        if is_begun_by("SET ") {
+            self.shadow.run(text);
+            return;
+        }
+        if !["SELECT", "SHOW", "DESCRIBE", "("].into_iter().any(is_begun_by) {
+            return;
+        }
+        let (mut truth, mut told) = (self.shadow.run(text).rows, answer.rows);
+        // WordPress leaves the order of equals open.
+        truth.sort();
+        told.sort();
+        if truth != told {
+            let words = format!("{text}: {told:?} for {truth:?}");
+            played.stale.push(words.chars().take(400).collect());
+        }
+        // What is about the connection itself goes to no replica by right.
+        if !text.contains("@@") && !text.contains("FOUND_ROWS()") {
+            played.reads += 1;
+        }
+    }
+}
