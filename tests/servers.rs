@@ -30,6 +30,7 @@ mod servers {
     mod doors;
     mod drivers;
     mod faults;
+    mod follow;
     mod freshness;
     mod kill;
     mod leaks;

@@ -51,6 +51,8 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         connections_max: rules.pool.max_connections_per_server,
         idle_max: rules.pool.idle_max,
         window: rules.freshness.window,
+        keyed_tables: rules.freshness.keyed_tables.clone(),
+        follower: rules.freshness.follower,
         replica_wait: rules.freshness.replica_wait,
         wait_max: rules.pool.wait_max,
         monitor: ArcSwapOption::from(rules.monitor.as_ref().map(credentials).transpose()?),

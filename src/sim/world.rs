@@ -30,6 +30,7 @@ use crate::client::greet::{Door, OFFERED, Proof, Prove};
 use crate::client::house::House;
 use crate::client::registry::Registry;
 use crate::control::{Control, Demands, Mode, Phase};
+use crate::freshness::KeyedTables;
 use crate::freshness::{Level, Levels};
 use crate::link::{Network, tls};
 use crate::metrics::Metrics;
@@ -340,6 +341,8 @@ fn build_house(
         connections_max: farm.profile.connections_max,
         idle_max: Duration::from_secs(random.between(1, 60)),
         window: Duration::from_secs(5),
+        keyed_tables: KeyedTables::default(),
+        follower: false,
         replica_wait: Duration::from_millis(20),
         wait_max: Duration::from_secs(10),
         monitor: ArcSwapOption::from(monitor),
