@@ -6,11 +6,13 @@
 //! `advance` a server by what it says it has. All may be called from any thread. No clock and no
 //! sockets: `session` and `backend` call it.
 
+pub mod closure;
 pub mod floor;
 pub mod key;
 pub mod keyed;
 pub mod level;
 pub mod pending;
+pub mod transaction;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
