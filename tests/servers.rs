@@ -26,6 +26,7 @@ mod servers {
     mod bytes;
     mod commands;
     mod crowd;
+    mod doctor;
     mod doors;
     mod drivers;
     mod faults;

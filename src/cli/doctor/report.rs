@@ -240,7 +240,7 @@ impl Facts {
     }
 
     fn is_on(&self, name: &str) -> bool {
-        matches!(self.setting(name), Some("ON" | "1"))
+        self.setting(name).is_some_and(|value| !matches!(value, "OFF" | "0"))
     }
 
     fn has_gtids(&self) -> bool {
