@@ -263,10 +263,11 @@ impl Fleet {
         (ordinal, None)
     }
 
-    /// The primary cannot be reached, as far as is known.
+    /// The primary cannot be reached. One connection that was lost does not say so: it may be
+    /// well, and others may write to it.
     #[must_use]
     pub fn has_lost_primary(&self) -> bool {
-        self.snapshot.load().primary().is_none_or(|primary| !primary.health.serves_reads())
+        self.snapshot.load().primary().is_none_or(|primary| primary.health.is_down())
     }
 
     /// Whether the primary's position at the start is known.
