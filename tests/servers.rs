@@ -27,6 +27,7 @@ mod servers {
     mod collation;
     mod commands;
     mod crowd;
+    mod doctor;
     mod doors;
     mod drivers;
     mod faults;
