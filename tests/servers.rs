@@ -29,6 +29,7 @@ mod servers {
     mod doors;
     mod drivers;
     mod faults;
+    mod flow;
     mod freshness;
     mod kill;
     mod leaks;
