@@ -12,7 +12,7 @@ MUSL    := $(shell uname -m)-unknown-linux-musl
 STATIC  ?= $(TARGET)/image/forebay
 ARCHIVE ?= $(TARGET)/image/forebay.tar
 SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run tests/conformance/run tests/conformance/clean \
-	benches/load/run .ci/run deploy/assemble deploy/make-secrets $(addprefix deploy/tests/,image runbooks backup readme manifests) \
+	benches/load/run benches/memory/run .ci/run deploy/assemble deploy/make-secrets $(addprefix deploy/tests/,image runbooks backup readme manifests) \
 	$(wildcard deploy/components/backup/*.sh)
 DOCKERFILES := deploy/Dockerfile deploy/Dockerfile.builder deploy/overlays/redis-web/web/Dockerfile
 
@@ -124,6 +124,7 @@ freshness: build
 bench: build
 	cargo bench
 	benches/load/run --forebay $(FOREBAY)
+	benches/memory/run --forebay $(FOREBAY)
 
 stranger:
 	@deploy/local/stranger

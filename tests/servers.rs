@@ -31,6 +31,7 @@ mod servers {
     mod doors;
     mod drivers;
     mod faults;
+    mod flow;
     mod follow;
     mod freshness;
     mod kill;
