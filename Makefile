@@ -13,10 +13,10 @@ STATIC  ?= $(TARGET)/image/forebay
 ARCHIVE ?= $(TARGET)/image/forebay.tar
 SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run tests/conformance/run tests/conformance/clean \
 	benches/load/run .ci/run deploy/assemble deploy/tests/image deploy/tests/runbooks deploy/tests/manifests \
-	deploy/make-secrets
+	deploy/tests/pods deploy/make-secrets
 DOCKERFILES := deploy/Dockerfile deploy/Dockerfile.builder deploy/overlays/redis-web/web/Dockerfile
 
-.PHONY: help demo test conformance build static image image-test runbooks manifests install lint shellcheck hadolint deny fuzz \
+.PHONY: help demo test conformance build static image image-test runbooks manifests pods install lint shellcheck hadolint deny fuzz \
 	bench leaks freshness stranger
 
 help:
@@ -26,7 +26,7 @@ help:
 	@echo 'make build                       $(FOREBAY)'
 	@echo 'make image                       $(ARCHIVE), from a static program; no registry, no Docker'
 	@echo 'make image-test | runbooks       the image as a container | leaving, moving in, new passwords under load (root)'
-	@echo 'make manifests                   the Kubernetes manifests: schemas, cross-references, alerts; no cluster'
+	@echo 'make manifests | pods            Kubernetes manifests looked at, no cluster | what runs in the pods, run here'
 	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
 	@echo 'make leaks                       random scripts on shared connections, compared with private ones'
@@ -73,6 +73,10 @@ install:
 manifests: build
 	@$(STACK) install kubernetes
 	@deploy/tests/manifests --forebay $(FOREBAY)
+
+pods: build
+	@$(STACK) install servers wordpress mysql97 redis kubernetes
+	@deploy/tests/pods --forebay $(FOREBAY)
 
 lint: shellcheck hadolint
 	cargo fmt --check
