@@ -12,12 +12,12 @@ MUSL    := $(shell uname -m)-unknown-linux-musl
 STATIC  ?= $(TARGET)/image/forebay
 ARCHIVE ?= $(TARGET)/image/forebay.tar
 SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run tests/conformance/run tests/conformance/clean \
-	benches/load/run .ci/run deploy/assemble deploy/tests/image deploy/tests/runbooks deploy/tests/manifests \
-	deploy/tests/pods deploy/make-secrets
+	benches/load/run .ci/run deploy/assemble deploy/make-secrets $(addprefix deploy/tests/,image runbooks backup readme manifests pods) \
+	$(wildcard deploy/components/backup/*.sh)
 DOCKERFILES := deploy/Dockerfile deploy/Dockerfile.builder deploy/overlays/redis-web/web/Dockerfile
 
-.PHONY: help demo test conformance build static image image-test runbooks manifests pods install lint shellcheck hadolint deny fuzz \
-	bench leaks freshness stranger
+.PHONY: help demo test conformance build static image image-test image-quick runbooks manifests pods install lint shellcheck \
+	hadolint deny fuzz bench leaks freshness stranger
 
 help:
 	@echo 'make demo [ONCE=1] [DB=mysql97]  a WordPress site through Forebay; Ctrl-C ends it'
@@ -25,7 +25,7 @@ help:
 	@echo 'make conformance [SUITE=php]     tests of MariaDB, PHP, PyMySQL and mysql2, direct and through Forebay'
 	@echo 'make build                       $(FOREBAY)'
 	@echo 'make image                       $(ARCHIVE), from a static program; no registry, no Docker'
-	@echo 'make image-test | runbooks       the image as a container | leaving, moving in, new passwords under load (root)'
+	@echo 'make image-test | runbooks       the image as a container (root) | moving in and out, new passwords, backup'
 	@echo 'make manifests | pods            Kubernetes manifests looked at, no cluster | what runs in the pods, run here'
 	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
@@ -63,9 +63,17 @@ image-test: image
 	@$(STACK) install servers
 	@deploy/tests/image $(ARCHIVE)
 
+# The same test around a program that was compiled in a hurry: what `make test` has time for.
+image-quick:
+	@$(STACK) install servers static image
+	cargo build --locked --target $(MUSL) --config profile.dev.debug=false --bin forebay
+	@deploy/assemble $(TARGET)/$(MUSL)/debug/forebay $(TARGET)/image/quick.tar
+	@deploy/tests/image $(TARGET)/image/quick.tar
+
 runbooks: build
 	@$(STACK) install servers wordpress mysql97
 	@deploy/tests/runbooks --forebay $(FOREBAY)
+	@deploy/tests/backup --forebay $(FOREBAY)
 
 install:
 	@$(STACK) install build servers wordpress mysql97 mysql56 clients image hadolint kubernetes tools regression redis
@@ -108,10 +116,10 @@ leaks:
 	@$(STACK) install build servers mysql97
 	LEAK_SCRIPTS=$(or $(LEAK_SCRIPTS),1000) cargo test --release --locked --features servers --test servers leaks:: -- --nocapture --test-threads=2
 
-# What `make test` does with few pairs and one kind of server. Three hours on two cores.
+# What `make test` does with few pairs and one kind of server. An hour or so on two cores.
 freshness: build
 	@$(STACK) install build servers wordpress mysql97 mysql56 redis
-	FRESHNESS_PAIRS=$(or $(FRESHNESS_PAIRS),15000) WORKLOAD_SECONDS=30 cargo test --release --locked --features servers \
+	FRESHNESS_PAIRS=$(or $(FRESHNESS_PAIRS),12000) WORKLOAD_SECONDS=30 cargo test --release --locked --features servers \
 		--test servers -- pairs:: traps:: workload:: --nocapture --test-threads=1
 	tests/wordpress/everyday --forebay $(FOREBAY) --db mariadb --levels causal,strict,eventual
 	tests/wordpress/everyday --forebay $(FOREBAY) --db mysql97 --levels causal,strict,eventual
