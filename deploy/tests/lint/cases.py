@@ -84,6 +84,7 @@ CASES = [
     ("connections", "operator-mariadb", "MariaDB/mariadb", "spec/myCnf", "[mariadb]", "nobody says"),
     ("connections", "quickstart", FOREBAY, "spec/replicas", 8, "more than 300"),
     ("rights", "quickstart", FOREBAY, f"{POD}/securityContext/runAsNonRoot", GONE, "may be root"),
+    ("users", "quickstart", FOREBAY, f"{POD}/securityContext/runAsUser", GONE, "leaves its user"),
     ("rights", "quickstart", FOREBAY, f"{POD}/securityContext/seccompProfile", GONE, "no seccomp"),
     ("rights", "quickstart", FOREBAY, f"{FIRST}/securityContext/allowPrivilegeEscalation", True, "gain privileges"),
     ("rights", "quickstart", FOREBAY, f"{FIRST}/securityContext/capabilities/add", ["NET_ADMIN"], "keeps capabilities"),

@@ -192,11 +192,13 @@ def storage(build):
         policy = thing.get("reclaimPolicy") or at(thing, "spec", "persistentVolumeReclaimPolicy")
         if policy != "Retain":
             yield f"{name_of(thing)}: what is deleted by mistake is gone"
-    for pod in build.pods():
-        for volume in pod.spec.get("volumes") or []:
-            claim = build.find("PersistentVolumeClaim", at(volume, "persistentVolumeClaim", "claimName"), pod.namespace)
-            if claim and "ReadWriteMany" not in claim["spec"]["accessModes"]:
-                yield f"{pod.name} shares {name_of(claim)}, which one node can mount"
+    mounted = [(pod, claim) for pod in build.pods() for volume in pod.spec.get("volumes") or []
+               if (claim := build.find("PersistentVolumeClaim", at(volume, "persistentVolumeClaim", "claimName"), pod.namespace))]
+    for pod, claim in mounted:
+        # what only jobs mount is mounted by one pod at a time
+        lasts = any(other.lasting for other, theirs in mounted if theirs is claim)
+        if lasts and "ReadWriteMany" not in claim["spec"]["accessModes"]:
+            yield f"{pod.name} shares {name_of(claim)}, which one node can mount"
 
 
 def entrances(build):
