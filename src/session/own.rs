@@ -86,6 +86,12 @@ impl Own {
         self.wrote
     }
 
+    /// Its writes that the stream may not have shown yet.
+    #[must_use]
+    pub const fn awaited(&self) -> Option<&Position> {
+        self.awaited.as_ref()
+    }
+
     /// What a read of a replica has to wait for that is planned now.
     pub fn due(&mut self, level: Level, sight: Sight, now: Instant) -> Due {
         if self.read.replace(now).is_some_and(|read| is_past(read, QUIET, now)) {
