@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::client::serve::Conversation;
 use crate::cluster::{Role, Want};
 use crate::control::Mode;
-use crate::freshness::{Ordinal, Sight};
+use crate::freshness::Sight;
 use crate::metrics::{Careless, Observed};
 use crate::session::rehearse::Rehearsed;
 use crate::sql::Statement;
@@ -45,8 +45,7 @@ impl Conversation {
             Some(_) => Observed::Replica,
             None => Observed::Primary,
         });
-        // Whichever is up.
-        let Some(any) = reader(&Want::reader(Ordinal(0), None)) else { return };
+        let Some(any) = reader(&seen.want.careless()) else { return };
         if any.live.applied() >= seen.floor {
             return;
         }

@@ -69,6 +69,11 @@ impl Want {
         Want { role: Role::Reader, floor, sticky, avoid: None }
     }
 
+    /// Any replica that is up, whatever it has seen: to be asked about, not to be read from.
+    pub fn careless(self) -> Want {
+        Want { role: Role::Reader, floor: Ordinal(0), sticky: None, avoid: self.avoid }
+    }
+
     /// The same, anywhere but there.
     pub fn avoiding(self, server: ServerId) -> Want {
         Want { avoid: Some(server), ..self }
