@@ -195,7 +195,7 @@ def storage(build):
     for pod in build.pods():
         for volume in pod.spec.get("volumes") or []:
             claim = build.find("PersistentVolumeClaim", at(volume, "persistentVolumeClaim", "claimName"), pod.namespace)
-            if claim and "ReadWriteMany" not in claim["spec"]["accessModes"]:
+            if claim and not pod.alone and "ReadWriteMany" not in claim["spec"]["accessModes"]:
                 yield f"{pod.name} shares {name_of(claim)}, which one node can mount"
 
 
