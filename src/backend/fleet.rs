@@ -255,7 +255,7 @@ impl Fleet {
         }
         let names: Vec<&[u8]>;
         let touched = match &write.schemas {
-            Some(schemas) if sight == Sight::None => {
+            Some(schemas) if sight == Sight::None && write.position.is_none() => {
                 names = schemas.iter().map(|name| &**name).collect();
                 Touched::Schemas(&names)
             }
