@@ -12,11 +12,12 @@ MUSL    := $(shell uname -m)-unknown-linux-musl
 STATIC  ?= $(TARGET)/image/forebay
 ARCHIVE ?= $(TARGET)/image/forebay.tar
 SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run tests/conformance/run tests/conformance/clean \
-	benches/load/run .ci/run deploy/assemble deploy/make-secrets $(addprefix deploy/tests/,image runbooks backup readme manifests podsim/run) \
+	benches/load/run benches/memory/run .ci/run deploy/assemble deploy/make-secrets \
+	$(addprefix deploy/tests/,image runbooks backup readme manifests pods podsim/run) \
 	$(wildcard deploy/components/*/*.sh deploy/components/*/scripts/*.sh)
 DOCKERFILES := deploy/Dockerfile deploy/Dockerfile.builder deploy/overlays/redis-web/web/Dockerfile
 
-.PHONY: help demo test conformance build static image image-test image-quick runbooks manifests podsim install lint shellcheck \
+.PHONY: help demo test conformance build static image image-test image-quick runbooks manifests pods podsim install lint shellcheck \
 	hadolint deny fuzz bench leaks freshness stranger
 
 help:
@@ -26,7 +27,7 @@ help:
 	@echo 'make build                       $(FOREBAY)'
 	@echo 'make image                       $(ARCHIVE), from a static program; no registry, no Docker'
 	@echo 'make image-test | runbooks       the image as a container (root) | moving in and out, new passwords, backup'
-	@echo 'make manifests                   the Kubernetes manifests: schemas, cross-references, alerts; no cluster'
+	@echo 'make manifests | pods            Kubernetes manifests looked at, no cluster | what runs in the pods, run here'
 	@echo 'make podsim                      the pods of MySQL as processes: killed, moved, scaled, emptied (root)'
 	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
@@ -88,6 +89,10 @@ podsim: build
 	@$(STACK) install podsim
 	@deploy/tests/podsim/run --forebay $(FOREBAY) $(if $(ONLY),--only "$(ONLY)")
 
+pods: build
+	@$(STACK) install servers wordpress mysql97 redis kubernetes
+	@deploy/tests/pods --forebay $(FOREBAY)
+
 lint: shellcheck hadolint
 	cargo fmt --check
 	cargo clippy --all-targets --features servers,sim -- -D warnings
@@ -130,6 +135,7 @@ freshness: build
 bench: build
 	cargo bench
 	benches/load/run --forebay $(FOREBAY)
+	benches/memory/run --forebay $(FOREBAY)
 
 stranger:
 	@deploy/local/stranger
