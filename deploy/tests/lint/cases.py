@@ -59,6 +59,7 @@ CASES = [
     ("storage", "gke-nfs", "StorageClass/mysql-disk", WHOLE, "slow", "no StorageClass/mysql-disk"),
     ("storage", "gke-nfs", "StorageClass/mysql-disk", "reclaimPolicy", "Delete", "deleted by mistake"),
     ("storage", "gke-nfs", "PersistentVolumeClaim/wordpress-data", "spec/accessModes", ["ReadWriteOnce"], "one node can mount"),
+    ("storage", "gke-nfs", "CronJob/backup", "spec/concurrencyPolicy", "Allow", "one node can mount"),
     ("storage", "cck-nas", "PersistentVolume/wordpress-data", "spec/claimRef", GONE, "taken by any claim"),
     ("storage", "cck-nas", "PersistentVolumeClaim/wordpress-data", "spec/volumeName", GONE, "waits for a volume"),
     ("entrances", "cck-nas", "Certificate/wordpress", "spec/issuerRef/name", "staging", "no ClusterIssuer/staging"),
