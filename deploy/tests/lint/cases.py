@@ -85,6 +85,7 @@ CASES = [
     ("drain_covers_endpoints", "daemonset", "DaemonSet/forebay", f"{FIRST}/env/-", {"name": "FOREBAY__DRAIN__DELAY_S", "value": "0"}, "before the endpoints"),
     ("connections", "gke-nfs", "HorizontalPodAutoscaler/forebay", "spec/maxReplicas", 20, "more than 1000"),
     ("connections", "sidecar", "HorizontalPodAutoscaler/wordpress", "spec/maxReplicas", 60, "more than 1000"),
+    ("connections", "sidecar-and-jobs", "HorizontalPodAutoscaler/wordpress", "spec/maxReplicas", 32, "more than 1000"),
     ("connections", "daemonset", "DaemonSet/forebay", "metadata/annotations", GONE, "how many nodes"),
     ("connections", "operator-mariadb", "MariaDB/mariadb", "spec/myCnf", "[mariadb]", "nobody says"),
     ("connections", "quickstart", FOREBAY, "spec/replicas", 8, "more than 300"),
@@ -144,6 +145,7 @@ FILES = [
     ("secrets", "deploy/base/x.secret.env", "a=b\n", "must not be kept"),
     ("metrics", "deploy/components/monitoring/x.yaml", "expr: forebay_lag_seconds > 3\n", "no metric forebay_lag_seconds"),
     ("metrics", "deploy/components/monitoring/x.yaml", 'expr: forebay_server_up{server_id="1"}\n', "no label 'server_id'"),
+    ("metrics", "deploy/components/monitoring/x.yaml", 'expr: forebay_logins_total{result=~"known|wrong"}\n', "is never 'wrong'"),
     ("covered", "deploy/components/idle/kustomization.yaml", "kind: Component\n", "components/idle is built by nobody"),
 ]
 
