@@ -12,11 +12,12 @@ MUSL    := $(shell uname -m)-unknown-linux-musl
 STATIC  ?= $(TARGET)/image/forebay
 ARCHIVE ?= $(TARGET)/image/forebay.tar
 SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run tests/conformance/run tests/conformance/clean \
-	benches/load/run .ci/run deploy/assemble deploy/tests/image deploy/tests/runbooks
-DOCKERFILES := deploy/Dockerfile deploy/Dockerfile.builder
+	benches/load/run .ci/run deploy/assemble deploy/make-secrets $(addprefix deploy/tests/,image runbooks backup readme manifests) \
+	$(wildcard deploy/components/backup/*.sh)
+DOCKERFILES := deploy/Dockerfile deploy/Dockerfile.builder deploy/overlays/redis-web/web/Dockerfile
 
-.PHONY: help demo test conformance build static image image-test runbooks install lint shellcheck hadolint deny fuzz \
-	bench leaks freshness stranger
+.PHONY: help demo test conformance build static image image-test image-quick runbooks manifests install lint shellcheck \
+	hadolint deny fuzz bench leaks freshness stranger
 
 help:
 	@echo 'make demo [ONCE=1] [DB=mysql97]  a WordPress site through Forebay; Ctrl-C ends it'
@@ -24,7 +25,8 @@ help:
 	@echo 'make conformance [SUITE=php]     tests of MariaDB, PHP, PyMySQL and mysql2, direct and through Forebay'
 	@echo 'make build                       $(FOREBAY)'
 	@echo 'make image                       $(ARCHIVE), from a static program; no registry, no Docker'
-	@echo 'make image-test | runbooks       the image as a container | leaving, moving in, new passwords under load (root)'
+	@echo 'make image-test | runbooks       the image as a container (root) | moving in and out, new passwords, backup'
+	@echo 'make manifests                   the Kubernetes manifests: schemas, cross-references, alerts; no cluster'
 	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
 	@echo 'make leaks                       random scripts on shared connections, compared with private ones'
@@ -61,12 +63,24 @@ image-test: image
 	@$(STACK) install servers
 	@deploy/tests/image $(ARCHIVE)
 
+# The same test around a program that was compiled in a hurry: what `make test` has time for.
+image-quick:
+	@$(STACK) install servers static image
+	cargo build --locked --target $(MUSL) --config profile.dev.debug=false --bin forebay
+	@deploy/assemble $(TARGET)/$(MUSL)/debug/forebay $(TARGET)/image/quick.tar
+	@deploy/tests/image $(TARGET)/image/quick.tar
+
 runbooks: build
 	@$(STACK) install servers wordpress mysql97
 	@deploy/tests/runbooks --forebay $(FOREBAY)
+	@deploy/tests/backup --forebay $(FOREBAY)
 
 install:
-	@$(STACK) install build servers wordpress mysql97 mysql56 clients image hadolint tools regression redis
+	@$(STACK) install build servers wordpress mysql97 mysql56 clients image hadolint kubernetes tools regression redis
+
+manifests: build
+	@$(STACK) install kubernetes
+	@deploy/tests/manifests --forebay $(FOREBAY)
 
 lint: shellcheck hadolint
 	cargo fmt --check

@@ -5,6 +5,7 @@
 //! here. Called by `session` (to pick), `freshness` (progress) and `backend` (health, ledger).
 
 pub mod catalog;
+pub mod condition;
 pub mod health;
 pub mod identity;
 pub mod ledger;
@@ -13,6 +14,7 @@ pub mod server;
 pub mod snapshot;
 
 pub use catalog::{Catalog, Changes, Names};
+pub use condition::{Condition, Fault, Finding};
 pub use health::Health;
 pub use identity::Identity;
 pub use ledger::Ledger;

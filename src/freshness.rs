@@ -6,11 +6,13 @@
 //! `advance` a server by what it says it has. All may be called from any thread. No clock and no
 //! sockets: `session` and `backend` call it.
 
+pub mod closure;
 pub mod floor;
 pub mod key;
 pub mod keyed;
 pub mod level;
 pub mod pending;
+pub mod transaction;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -197,6 +199,16 @@ impl Freshness {
     /// none.
     pub fn overdue(&self, live: &Live, now: Instant) -> Option<Duration> {
         self.lock().overdue(live.applied(), now)
+    }
+
+    /// The first write that a server is not known to have: where it is in the stream, as far as
+    /// that is known. As it has all before that one, having it makes a longer prefix. `None`: it
+    /// has all.
+    pub fn first_lacked(&self, live: &Live) -> Option<Option<Arc<Position>>> {
+        match live.applied() < self.last() {
+            true => self.lock().first_lacked(live.applied()),
+            false => None,
+        }
     }
 
     /// Takes note of how far a server says it has come (`None`: it cannot say).

@@ -120,8 +120,12 @@ pub const STREAM_WAIT_MS: u64 = 50;
 pub const BINLOG_EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// A compressed transaction, or rows, inflated; larger ones are known by what is outside of them.
 pub const BINLOG_PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Tables that one transaction in that log may name; with more it touches everything.
+pub const TRANSACTION_TABLES_MAX: usize = 1024;
 /// Bytes of a position (a GTID set or list) that are read.
 pub const POSITION_BYTES_MAX: usize = 1024 * 1024;
+/// Letters of a setting that are shown when something is wrong with it.
+pub const FINDING_LETTERS_MAX: usize = 200;
 /// Bytes of a binary log file's name.
 pub const LOG_FILE_NAME_BYTES_MAX: usize = 512;
 /// Parts of the position that all applied writes are merged into; past that its gaps are closed.

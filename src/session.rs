@@ -8,6 +8,7 @@
 pub mod account;
 pub mod answer;
 pub mod execute;
+pub mod floor;
 pub mod hold;
 pub mod implicit;
 pub mod local;

@@ -38,8 +38,10 @@ mod servers {
     mod operations;
     mod pairs;
     mod pool;
+    mod position;
     mod preamble;
     mod prepared;
+    mod progress;
     mod rotation;
     mod routing;
     mod sessions;
@@ -47,6 +49,7 @@ mod servers {
     mod smuggling;
     mod traps;
     mod trust;
+    mod unfit;
     mod views;
     mod workload;
 }

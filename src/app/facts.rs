@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::admin::{self, Facts, Status, Table, Topic};
 use crate::client::house::House;
-use crate::cluster::{Health, Role};
+use crate::cluster::{Health, Role, Server};
 use crate::config::rules::Setting;
 use crate::metrics::PoolState;
 use crate::sql::{Flavour, Mode};
@@ -33,7 +33,7 @@ impl Shown {
             vec![
                 server.address.clone(),
                 role_word(server.role).into(),
-                health_word(&server.health),
+                health_word(server),
                 if server.role == Role::Primary { "-".into() } else { behind.to_string() },
                 counts.idle.to_string(),
                 counts.leased.to_string(),
@@ -132,6 +132,9 @@ impl Facts for Shown {
                     Role::Reader => server.health.serves_reads(),
                 };
                 gauges.server(&server.address, role_word(server.role), up);
+                for found in &*server.findings {
+                    gauges.finding(&server.address, found.fault.label());
+                }
                 if let Some(pool) = fleet.pool(server.id) {
                     let counts = pool.counts();
                     gauges.pool(&server.address, PoolState::Idle, counts.idle);
@@ -154,12 +157,18 @@ fn role_word(role: Role) -> &'static str {
     }
 }
 
-fn health_word(health: &Health) -> String {
-    match health {
-        Health::Unknown { .. } => "unknown".into(),
-        Health::Up => "up".into(),
-        Health::Suspect { .. } => "suspect".into(),
-        Health::Down => "down".into(),
-        Health::Unfit(why) => format!("unfit: {why}"),
+/// With everything that is wrong with it, whether it keeps reads away or not.
+fn health_word(server: &Server) -> String {
+    let health = match &server.health {
+        Health::Unknown { .. } => "unknown",
+        Health::Up => "up",
+        Health::Suspect { .. } => "suspect",
+        Health::Down => "down",
+        Health::Unfit(_) => "unfit",
+    };
+    let found: Vec<_> = server.findings.iter().map(ToString::to_string).collect();
+    match found.is_empty() {
+        true => health.into(),
+        false => format!("{health}: {}", found.join("; ")),
     }
 }

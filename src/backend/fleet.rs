@@ -20,8 +20,11 @@ use crate::backend::pool::{Ask, Lease, LeaseError, Place, Pool};
 use crate::backend::query::{Answers, QueryError, ask, put_command};
 use crate::backend::replays::Replays;
 use crate::backend::setup::Baseline;
+use crate::backend::truth::Truth;
 use crate::cluster::health::{self, Event};
-use crate::cluster::{Choice, Identity, NoServer, Role, Server, ServerId, Snapshot, Want, pick};
+use crate::cluster::{
+    Choice, Finding, Identity, NoServer, Role, Server, ServerId, Snapshot, Want, pick,
+};
 use crate::freshness::{Freshness, Sight, Touched, Written};
 use crate::metrics::Metrics;
 use crate::position::{Ordinal, Position};
@@ -71,6 +74,8 @@ pub struct Fleet {
     pub policy: FleetPolicy,
     /// How connections are opened.
     pub ways: Ways,
+    /// What the primary last said of its position.
+    pub truth: Truth,
     /// What servers said before.
     pub replays: Replays,
     /// What the primary has as of now.
@@ -132,6 +137,7 @@ impl Fleet {
             progressed: Notify::new(),
             stir: Notify::new(),
             unsettled: Notify::new(),
+            truth: Truth::default(),
             replays: Replays::new(policy.local_answers),
             policy,
             ways,
@@ -272,6 +278,7 @@ impl Fleet {
     /// Another primary: its position is to be read before any replica is trusted again.
     pub fn restart(&self) {
         self.started.store(false, Ordering::Release);
+        self.truth.forget();
         self.freshness.start(None, None, now());
     }
 
@@ -349,6 +356,11 @@ impl Fleet {
         let snapshot = self.snapshot.load();
         let there = snapshot.find_address(address).and_then(|id| snapshot.server(id));
         there.is_some_and(|server| server.health.serves_reads())
+    }
+
+    /// What was found at a replica.
+    pub(super) fn find(&self, id: ServerId, findings: Arc<[Finding]>) {
+        self.change(|snapshot| snapshot.with_findings(id, findings));
     }
 
     /// The connection to a server was lost: what it had applied has to be asked anew.

@@ -26,6 +26,15 @@ pub struct Dialect {
     pub version: u32,
 }
 
+/// What a server says of itself besides its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// It takes no writes: it is no primary, or not any more.
+    pub is_read_only: bool,
+    /// How it numbers what it writes now.
+    pub notation: Notation,
+}
+
 /// 9.7.4 is 90704; what is no version is 0. MariaDB's are told with a `5.5.5-` in front.
 #[must_use]
 pub fn version_number(greeting: &[u8]) -> u32 {
@@ -43,19 +52,43 @@ impl Dialect {
     #[must_use]
     pub fn ask_primary(self, notation: Notation) -> &'static str {
         match (notation, self.flavour) {
-            (Notation::Gtids, Flavour::MySql) => "SELECT @@GLOBAL.gtid_executed,@@GLOBAL.gtid_mode",
+            (Notation::Gtids, Flavour::MySql) => "SELECT @@GLOBAL.gtid_executed",
             (Notation::Gtids, Flavour::MariaDb) => "SELECT @@GLOBAL.gtid_binlog_pos",
             (Notation::File, Flavour::MySql) if self.version >= 80_200 => "SHOW BINARY LOG STATUS",
             (Notation::File, _) => "SHOW MASTER STATUS",
         }
     }
 
-    /// The primary's answer. `None`: it does not tell, has nothing to tell, or numbers its writes
-    /// otherwise.
+    /// Asks, after that, whether the server is the primary still, and how it numbers its writes.
+    #[must_use]
+    pub fn ask_state(self) -> &'static str {
+        match self.flavour {
+            Flavour::MySql if self.version >= 50_600 => {
+                "SELECT @@GLOBAL.read_only,@@GLOBAL.gtid_mode"
+            }
+            _ => "SELECT @@GLOBAL.read_only",
+        }
+    }
+
+    /// The answer to that. What makes no sense is no primary.
+    #[must_use]
+    pub fn read_state(self, rows: &Rows) -> State {
+        let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+        let cell = |at: usize| row.get(at).and_then(Option::as_deref);
+        let by_file = match self.flavour {
+            Flavour::MySql => cell(1).is_none_or(|mode| mode.starts_with(b"OFF")),
+            Flavour::MariaDb => false,
+        };
+        State {
+            is_read_only: !matches!(cell(0), Some(b"0" | b"OFF")),
+            notation: if by_file { Notation::File } else { Notation::Gtids },
+        }
+    }
+
+    /// The primary's answer. `None`: it does not tell, or has nothing to tell.
     #[must_use]
     pub fn read_primary(self, notation: Notation, rows: &Rows) -> Option<Position> {
         match notation {
-            Notation::Gtids if lacks_gtids(rows) => None,
             Notation::Gtids => self.read_gtids(rows),
             Notation::File => {
                 let row = rows.first()?;
@@ -115,13 +148,6 @@ impl Dialect {
     }
 }
 
-/// The primary answers that its writes have no GTIDs (any more): its second column says the mode.
-#[must_use]
-pub fn lacks_gtids(rows: &Rows) -> bool {
-    let mode = rows.first().and_then(|row| row.get(1)?.as_deref());
-    mode.is_some_and(|mode| mode.starts_with(b"OFF"))
-}
-
 /// Up to where in its source's log a replica has applied everything, where that source is the
 /// server with this UUID: places in another server's log mean something else.
 #[must_use]
@@ -151,7 +177,7 @@ impl From<Flavour> for position::Flavour {
 
 #[cfg(test)]
 mod tests {
-    use super::{Dialect, Notation, applied_place, version_number};
+    use super::{Dialect, Notation, State, applied_place, version_number};
     use crate::backend::query::Record;
     use crate::position::{self, Position};
     use crate::sql::Flavour;
@@ -186,14 +212,9 @@ mod tests {
         let mysql = |cells, expected| {
             check_primary(Flavour::MySql, Notation::Gtids, cells, expected);
         };
-        mysql("X:1-5 ON", "X:1-5");
-        mysql("X:1-5 ON_PERMISSIVE", "X:1-5");
         mysql("X:1-5", "X:1-5");
-        // Of the time when it had them on; nothing is added any more.
-        mysql("X:1-5 OFF", "none");
-        mysql("X:1-5 OFF_PERMISSIVE", "none");
-        mysql(" ON", "none");
-        mysql("- -", "none");
+        mysql("", "none");
+        mysql("-", "none");
         let mariadb = |cells, expected| {
             check_primary(Flavour::MariaDb, Notation::Gtids, cells, expected);
         };
@@ -203,6 +224,26 @@ mod tests {
         file("binlog.000007 1234  ", "binlog.000007:1234");
         file("binlog.000007 -", "none");
         file("binlog 1234", "none");
+    }
+
+    #[test]
+    fn states_of_a_primary() {
+        let check = |flavour, cells: &str, expected| {
+            let rows = vec![cells.split(' ').map(|cell| Some(cell.into())).collect()];
+            let State { is_read_only, notation } =
+                Dialect { flavour, version: 0 }.read_state(&rows);
+            assert_eq!((is_read_only, notation), expected, "{cells}");
+        };
+        check(Flavour::MySql, "0 ON", (false, Notation::Gtids));
+        check(Flavour::MySql, "1 ON_PERMISSIVE", (true, Notation::Gtids));
+        // There may be a set of the time when it had them; nothing is added to it any more.
+        check(Flavour::MySql, "0 OFF", (false, Notation::File));
+        check(Flavour::MySql, "0 OFF_PERMISSIVE", (false, Notation::File));
+        check(Flavour::MySql, "0", (false, Notation::File));
+        check(Flavour::MariaDb, "0", (false, Notation::Gtids));
+        check(Flavour::MariaDb, "OFF", (false, Notation::Gtids));
+        check(Flavour::MariaDb, "NO_LOCK_NO_ADMIN", (true, Notation::Gtids));
+        check(Flavour::MariaDb, "", (true, Notation::Gtids));
     }
 
     #[test]

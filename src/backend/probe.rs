@@ -1,8 +1,8 @@
-//! Finds the servers behind the configured addresses and asks each how it is and how far.
+//! Finds the servers behind the configured addresses, and asks each how it is and how far.
 //!
 //! One task per address looks who answers there, one per server watches it over a connection of
-//! its own. What is found goes to `fleet`; nothing is decided here. A server that answers
-//! nonsense is noted as failed, and asked again.
+//! its own; what a replica is asked is in `progress`. What is found goes to `fleet`; nothing is
+//! decided here. A server that answers nonsense is noted as failed, and asked again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,18 +16,21 @@ use crate::backend::catalog;
 use crate::backend::connection::Connection;
 use crate::backend::dialer::{Dialer, OpenError};
 use crate::backend::fleet::Fleet;
-use crate::backend::query::{Answers, QueryError, Rows, ask, put_query};
+use crate::backend::inspect::known;
+use crate::backend::position_question::{Dialect, Notation, State};
+use crate::backend::progress::Watched;
+use crate::backend::query::{Answers, QueryError, put_query};
 use crate::backend::resolve::resolve;
 use crate::cluster::health::Event;
-use crate::cluster::{Identity, Role, ServerId};
+use crate::cluster::{Health, Identity, Role, ServerId};
 use crate::limits;
-use crate::position::{self, Ordinal, Position};
+use crate::position::{Ordinal, Position};
 use crate::secret::Credentials;
 use crate::sql::Flavour;
 
 /// How often a server is asked when nothing else makes us ask.
-const CALM: Duration = Duration::from_millis(500);
-/// How often while a write is on its way to it.
+pub(super) const CALM: Duration = Duration::from_millis(500);
+/// How often the primary is asked while the position of a write is not known.
 const EAGER: Duration = Duration::from_millis(5);
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
@@ -142,6 +145,7 @@ async fn look(
 /// Watches one server for as long as it belongs to the fleet.
 async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
     let mut line: Option<Connection> = None;
+    let mut replica = Watched::default();
     loop {
         let Some(server) = fleet.snapshot().server(id).cloned() else { return };
         let Some(account) = fleet.watcher() else {
@@ -154,7 +158,13 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
         }
         let mut failed = line.is_none();
         if let Some(connection) = &mut line {
-            let asked = timeout(ANSWER_WAIT, examine(&fleet, id, connection)).await;
+            let asking = async {
+                match server.role {
+                    Role::Primary => fence(&fleet, id, connection).await,
+                    Role::Reader => replica.look(&fleet, id, connection).await,
+                }
+            };
+            let asked = timeout(ANSWER_WAIT, asking).await;
             failed = !matches!(asked, Ok(Ok(())));
             if asked.is_err()
                 && let Some(pool) = fleet.pool(id)
@@ -168,6 +178,7 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
         }
         if failed {
             line = None;
+            replica.hang_up();
             fleet.note(id, &Event::ProbeFailed);
             if server.role == Role::Primary {
                 fleet.fences.fail_all();
@@ -176,23 +187,11 @@ async fn watch_server(fleet: Arc<Fleet>, id: ServerId) {
             fleet.renew(id);
             sleep(CALM.saturating_sub(started.elapsed())).await;
         } else if let Some(connection) = &mut line {
+            prune(&fleet);
             let rest = async {
-                let asked = async {
-                    match server.role {
-                        Role::Primary => fleet.fences.asked().await,
-                        Role::Reader => std::future::pending().await,
-                    }
-                };
-                let pause = async {
-                    match is_awaited(&fleet, id) {
-                        true => sleep(EAGER).await,
-                        false => pause(&fleet, CALM).await,
-                    }
-                };
-                select! {
-                    biased;
-                    () = asked => {}
-                    () = pause => {}
+                match server.role {
+                    Role::Reader => replica.rest(&fleet, id).await,
+                    Role::Primary => rest_of_primary(&fleet).await,
                 }
             };
             // A replica that is back within one pause, with less than it had, was read stale.
@@ -215,13 +214,18 @@ async fn hung_up(connection: &mut Connection) {
     }
 }
 
-/// A write is on its way to this server, or its position is to be asked here.
-fn is_awaited(fleet: &Fleet, id: ServerId) -> bool {
-    let snapshot = fleet.snapshot();
-    let Some(server) = snapshot.server(id) else { return false };
-    match server.role {
-        Role::Primary => fleet.freshness.awaits_fence().is_some(),
-        Role::Reader => server.live.applied() < fleet.freshness.last(),
+/// Until somebody asks for a fence, or one is due.
+async fn rest_of_primary(fleet: &Fleet) {
+    let pause = async {
+        match fleet.freshness.awaits_fence().is_some() {
+            true => sleep(EAGER).await,
+            false => pause(fleet, CALM).await,
+        }
+    };
+    select! {
+        biased;
+        () = fleet.fences.asked() => {}
+        () = pause => {}
     }
 }
 
@@ -258,73 +262,60 @@ fn complain(address: &str, error: &OpenError) {
     tracing::debug!(%address, %error, "no connection to watch a server over");
 }
 
-/// Asks a server how it is and how far, and passes that on.
-async fn examine(
-    fleet: &Fleet,
-    id: ServerId,
-    connection: &mut Connection,
-) -> Result<(), QueryError> {
-    let snapshot = fleet.snapshot();
-    let (Some(server), Some(pool)) = (snapshot.server(id), fleet.pool(id)) else { return Ok(()) };
-    let flavour = pool.dialer().flavour();
-    if server.role == Role::Primary {
-        return fence(fleet, id, flavour, connection).await;
-    }
-    let question = question(flavour, server.role);
-    let rows = match ask(&mut connection.stream, connection.capabilities, question).await {
-        // A server without GTIDs does not know the variables.
-        Err(QueryError::Refused(_)) => {
-            ask(&mut connection.stream, connection.capabilities, "SELECT NULL").await?
-        }
-        other => other?,
-    };
-    let position = position_of(flavour, &rows);
-    let before = server.live.applied();
-    let now = Instant::now().into_std();
-    if fleet.freshness.advance(&server.live, position.as_ref(), now) > before {
-        fleet.progressed.notify_waiters();
-    }
-    fleet.note(id, &Event::ProbeOk);
-    prune(fleet);
-    Ok(())
-}
-
 /// One round: what the primary has, and then whether it is the primary still. A server that was
 /// demoted keeps its connections and goes on answering: what it says is no fence.
-async fn fence(
-    fleet: &Fleet,
-    id: ServerId,
-    flavour: Flavour,
-    connection: &mut Connection,
-) -> Result<(), QueryError> {
-    let round = fleet.fences.leave();
-    let covers = fleet.freshness.last();
-    let mut flight = Vec::new();
-    put_query(&mut flight, question(flavour, Role::Primary).as_bytes());
-    put_query(&mut flight, b"SELECT @@GLOBAL.read_only");
-    let capabilities = connection.capabilities;
-    let mut answers = Answers::to(&mut connection.stream, capabilities, &flight).await?;
-    let position = match answers.rows().await {
-        // A server without GTIDs does not know the variables.
-        Err(QueryError::Refused(_)) => None,
-        other => position_of(flavour, &other?),
-    };
-    let read_only = answers.rows().await?;
+async fn fence(fleet: &Fleet, id: ServerId, connection: &mut Connection) -> Result<(), QueryError> {
+    let Some(pool) = fleet.pool(id) else { return Ok(()) };
+    let dialect = pool.dialer().dialect();
+    let (round, covers, asked) = (fleet.fences.leave(), fleet.freshness.last(), Instant::now());
+    let notation = fleet.truth.notation();
+    let mut told = ask_fence(connection, dialect, notation).await?;
+    if told.state.notation != notation {
+        fleet.truth.set_notation(told.state.notation);
+        told = ask_fence(connection, dialect, told.state.notation).await?;
+    }
     fleet.note(id, &Event::ProbeOk);
-    if !is_off(&read_only) {
+    if told.state.is_read_only {
         tracing::debug!("the primary is read-only");
         fleet.fences.fail(round);
         return Ok(());
     }
-    settle(fleet, covers, position).await;
+    if told.is_hidden && fleet.truth.hide() {
+        tracing::warn!(
+            "the primary has no GTIDs, and its account lacks REPLICATION CLIENT to ask for \
+             another position: reads of what was written go there for freshness.window_ms"
+        );
+    }
+    if let Some(position) = &told.position {
+        fleet.truth.tell(position.clone(), asked);
+    }
+    settle(fleet, covers, told.position).await;
     fleet.fences.complete(round);
-    prune(fleet);
     Ok(())
 }
 
-fn is_off(rows: &Rows) -> bool {
-    let text = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
-    text.is_some_and(|text| matches!(text, b"0" | b"OFF"))
+/// What one flight to the primary brought.
+struct Told {
+    position: Option<Position>,
+    is_hidden: bool,
+    state: State,
+}
+
+async fn ask_fence(
+    connection: &mut Connection,
+    dialect: Dialect,
+    notation: Notation,
+) -> Result<Told, QueryError> {
+    let mut flight = Vec::new();
+    put_query(&mut flight, dialect.ask_primary(notation).as_bytes());
+    put_query(&mut flight, dialect.ask_state().as_bytes());
+    let capabilities = connection.capabilities;
+    let mut answers = Answers::to(&mut connection.stream, capabilities, &flight).await?;
+    let rows = known(answers.rows().await)?;
+    let state = dialect.read_state(&answers.rows().await?);
+    let is_hidden = rows.is_none() && notation == Notation::File;
+    let position = rows.and_then(|rows| dialect.read_primary(notation, &rows));
+    Ok(Told { position, is_hidden, state })
 }
 
 /// What the primary had executed after `covers` was recorded.
@@ -349,26 +340,9 @@ async fn settle(fleet: &Fleet, covers: Ordinal, position: Option<Position>) {
 /// Writes that every reader has need not be kept one by one.
 fn prune(fleet: &Fleet) {
     let snapshot = fleet.snapshot();
-    let readers = snapshot.readers().filter(|server| !server.health.is_down());
+    let awaited = |health: &Health| !matches!(health, Health::Down | Health::Unfit(_));
+    let readers = snapshot.readers().filter(|server| awaited(&server.health));
     if let Some(all) = readers.map(|server| server.live.applied()).min() {
         fleet.freshness.prune(all);
     }
-}
-
-fn question(flavour: Flavour, role: Role) -> &'static str {
-    match (flavour, role) {
-        (Flavour::MySql, _) => "SELECT @@GLOBAL.gtid_executed",
-        (Flavour::MariaDb, Role::Primary) => "SELECT @@GLOBAL.gtid_binlog_pos",
-        (Flavour::MariaDb, Role::Reader) => "SELECT @@GLOBAL.gtid_slave_pos",
-    }
-}
-
-/// None: the server does not tell, or has nothing to tell: no GTIDs.
-fn position_of(flavour: Flavour, rows: &Rows) -> Option<Position> {
-    let text = rows.first()?.first()?.as_deref()?;
-    let flavour = match flavour {
-        Flavour::MySql => position::Flavour::MySql,
-        Flavour::MariaDb => position::Flavour::MariaDb,
-    };
-    Position::parse(flavour, text).ok().filter(|position| !position.is_empty())
 }

@@ -180,7 +180,10 @@ impl Conversation {
                 let plan = match statement.verb {
                     _ if self.lacks_file(&statement) => Plan::Refuse(Refusal::LocalInfileOff),
                     Verb::Other if Kill::is_begun(text, self.session.mode()) => Plan::Kill,
-                    _ => self.session.plan(&statement, policy, &self.house.fleet.freshness),
+                    _ => {
+                        let freshness = &self.house.fleet.freshness;
+                        self.session.plan_text(&statement, text, policy, freshness)
+                    }
                 };
                 self.carry_out(plan, Said::Statement(&statement, text), message).await
             }

@@ -50,6 +50,11 @@ impl Identity {
         Identity(format!("address {address}"))
     }
 
+    /// The UUID, of those that have one.
+    pub fn uuid(&self) -> Option<&str> {
+        self.0.strip_prefix("uuid ")
+    }
+
     /// Whether this is no more than an address: the server itself has not said who it is.
     pub fn is_address(&self) -> bool {
         self.0.starts_with("address ")
@@ -81,6 +86,8 @@ mod tests {
         check(Facts { server_uid: Some("k3+x="), ..host }, "uid k3+x=");
         check(Facts { server_uid: Some(" "), ..host }, "host db-1 id 7 port 3306");
         check(Facts { server_uuid: Some("AB-C"), server_uid: Some("k3"), ..host }, "uuid ab-c");
+        let uuid = Identity::new(&Facts { server_uuid: Some("AB-C"), ..none }, "x");
+        assert_eq!((uuid.uuid(), Identity::new(&host, "x").uuid()), (Some("ab-c"), None));
         assert!(Identity::new(&none, "x").is_address() && !Identity::new(&host, "x").is_address());
     }
 }

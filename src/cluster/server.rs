@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::{Health, Identity};
+use super::{Finding, Health, Identity};
 use crate::position::Ordinal;
 
 /// A server as one snapshot sees it.
@@ -24,6 +24,8 @@ pub struct Server {
     pub role: Role,
     /// Whether it may be chosen.
     pub health: Health,
+    /// What was found when it was last inspected.
+    pub findings: Arc<[Finding]>,
     /// Readers of the lowest number are chosen first.
     pub priority: u32,
     /// Progress and load of this incarnation.
@@ -70,6 +72,7 @@ impl Server {
             aliases: Vec::new(),
             role,
             health: Health::Unknown { probes_failed: 0 },
+            findings: Arc::default(),
             priority: 0,
             live: Arc::new(Live::default()),
         }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Health, Identity, Live, Role, Server, ServerId};
+use super::{Finding, Health, Identity, Live, Role, Server, ServerId};
 use crate::limits;
 
 /// Members, roles and health of the fleet.
@@ -84,6 +84,11 @@ impl Snapshot {
     /// With that server's health.
     pub fn with_health(&self, id: ServerId, health: Health) -> Snapshot {
         self.change_server(id, |server| server.health = health)
+    }
+
+    /// With what was found there.
+    pub fn with_findings(&self, id: ServerId, findings: Arc<[Finding]>) -> Snapshot {
+        self.change_server(id, |server| server.findings = findings)
     }
 
     /// With who that server says it is. Another server than before starts a new incarnation; one

@@ -110,6 +110,19 @@ impl Pending {
         first.map(|entry| now.saturating_duration_since(entry.at))
     }
 
+    /// The first write that a server lacks, given what it has: where that one is, as far as is
+    /// known. `None`: it lacks none.
+    pub fn first_lacked(&self, applied: Ordinal) -> Option<Option<Arc<Position>>> {
+        let first = match applied < self.base.ordinal {
+            true => Some(&self.base),
+            false => {
+                let known = self.entries.partition_point(|entry| entry.ordinal <= applied);
+                self.entries.get(known)
+            }
+        };
+        first.map(|entry| entry.position.clone().filter(|_| !entry.unresolved))
+    }
+
     /// How long the last of the writes took that a server has got, if it has got any.
     pub fn delay(&self, before: Ordinal, applied: Ordinal, now: Instant) -> Option<Duration> {
         let got = self.entries.partition_point(|entry| entry.ordinal <= applied).checked_sub(1)?;

@@ -11,6 +11,7 @@ use super::name;
 pub struct Gauges {
     pool_connections: IntGaugeVec,
     server_up: IntGaugeVec,
+    findings: IntGaugeVec,
     holds: IntGaugeVec,
 }
 
@@ -30,6 +31,7 @@ impl Gauges {
         Ok(Self {
             pool_connections: name::POOL_CONNECTIONS.gauges(registry)?,
             server_up: name::SERVER_UP.gauges(registry)?,
+            findings: name::SERVER_FINDINGS.gauges(registry)?,
             holds: name::HOLDS.gauges(registry)?,
         })
     }
@@ -47,6 +49,11 @@ impl Gauges {
     /// A server in the role that it has (`primary`, `reader`).
     pub fn server(&mut self, server: &str, role: &str, up: bool) {
         self.server_up.with_label_values(&[server, role]).set(i64::from(up));
+    }
+
+    /// Something is wrong with a server.
+    pub fn finding(&mut self, server: &str, finding: &str) {
+        self.findings.with_label_values(&[server, finding]).set(1);
     }
 
     /// Sessions that hold a connection for this reason.

@@ -78,6 +78,12 @@ pub(super) const SERVER_UP: Definition = gauge(
     &["server", "role"],
     "1 while a server may be used in that role (primary, reader), else 0.",
 );
+pub(super) const SERVER_FINDINGS: Definition = gauge(
+    "forebay_server_findings",
+    &["server", "finding"],
+    "1 for each thing that is wrong with a replica (filtered, diverged, may_have_lost: no reads; \
+     unflushed, applier_stopped, receiver_stopped, no_replica, hidden: told only).",
+);
 pub(super) const MISROUTE: Definition = counter(
     "forebay_misroute_total",
     &["server"],
@@ -153,6 +159,7 @@ pub(super) const ALL: &[&Definition] = &[
     &POOL_WAITS,
     &BACKEND_LOGINS,
     &SERVER_UP,
+    &SERVER_FINDINGS,
     &MISROUTE,
     &RETRIES,
     &STALE_READS_PREVENTED,

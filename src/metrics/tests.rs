@@ -31,6 +31,7 @@ fn full_page() -> String {
             gauges.pool("db-1:3306", PoolState::Leased, 1);
             gauges.pool("db-1:3306", PoolState::Opening, 0);
             gauges.server("db-1:3306", "primary", true);
+            gauges.finding("db-1:3306", "filtered");
             gauges.holds("transaction", 2);
         })
         .unwrap()

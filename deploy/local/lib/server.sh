@@ -29,6 +29,12 @@ words_of_server() {
       MONITOR_GRANT="REPLICATION CLIENT";;
     *) die "unknown database '$DB': mariadb, mysql97 or mysql56";;
   esac
+  case ${GTID:-on}:$DB in
+    on:*) ;;
+    off:mysql97) AUTO="GET_SOURCE_PUBLIC_KEY=1" POSITION="SHOW BINARY LOG STATUS" AWAIT=SOURCE_POS_WAIT AWAITED='>= 0';;
+    off:mysql56) AUTO="${SOURCE}_RETRY_COUNT=86400" POSITION="SHOW MASTER STATUS" AWAIT=MASTER_POS_WAIT AWAITED='>= 0';;
+    *) die "--gtid on or off, and off for MySQL only";;
+  esac
 }
 
 address_of() {
@@ -156,6 +162,7 @@ log_slave_updates=ON
 C
       [ "$1" = primary ] || echo read_only=ON;;
   esac
+  [ "${GTID:-on}" = on ] || printf '%s\n' gtid_mode=OFF enforce_gtid_consistency=OFF
   cat "$DIR/extra.cnf"
 }
 

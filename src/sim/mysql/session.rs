@@ -235,6 +235,7 @@ impl Session {
             Asked::Unlock(name) => Ok(self.unlock(&name)),
             Asked::Values(expressions) => self.values(&expressions),
             Asked::Names => Ok(Answer::Rows(vec!["schema", "name", "what"], Vec::new())),
+            Asked::Hidden => Err(error(1227, b"42000", "Access denied")),
             Asked::Kill => Ok(DONE),
             Asked::Use(name) => Ok(self.use_database(name)),
             Asked::Collations => {
@@ -434,6 +435,9 @@ impl Session {
             "@@global.read_only" => Some("0".into()),
             "@@global.gtid_executed" if is_mysql => position(),
             "@@global.gtid_binlog_pos" | "@@global.gtid_slave_pos" if !is_mysql => position(),
+            "@@global.gtid_mode" if is_mysql => Some("ON".into()),
+            "@@global.innodb_flush_log_at_trx_commit" => Some("1".into()),
+            filter if filter.starts_with("@@global.replicate_") => Some(String::new()),
             _ if !expression.starts_with("@@") && expression.starts_with('@') => {
                 self.user_variables.get(expression).cloned()
             }

@@ -5,9 +5,11 @@ use proptest::prelude::*;
 use crate::sql::{Classifier, LocalCache, Mode, probe};
 
 /// Templates with a hole per literal: `{s}` a string, `{n}` a whole number, `{l}` an IN list.
-const TEMPLATES: [&str; 8] = [
+const TEMPLATES: [&str; 10] = [
     "SELECT option_value FROM wp_options WHERE option_name = {s} LIMIT 1",
     "SELECT * FROM t WHERE a IN ({l}) AND b = {s} AND c > {n} LIMIT {p}, {p}",
+    "SELECT * FROM t m JOIN u ON m.a = u.a AND u.d IN ({l}) WHERE m.a IN ({l}) AND u.b = {s} AND m.c = {n}",
+    "SELECT {s} FROM t WHERE d IN ({l}) AND (a = {s} OR c IN ({l})) AND b = {s} AND e IN ({n}, {n})",
     "SELECT GET_LOCK({s}, {n})",
     "SELECT a FROM t WHERE b LIKE {s} FOR UPDATE",
     "INSERT INTO t (a, b) VALUES ({n}, {s}) ON DUPLICATE KEY UPDATE b = {s}",
@@ -73,6 +75,11 @@ fn nearly_sql() -> impl Strategy<Value = Vec<u8>> {
         "WHERE ",
         "a",
         "=",
+        "IN ('a', 'b') ",
+        "AND ",
+        "b = 'x' ",
+        "t.b = 5 ",
+        "SELECT a FROM t WHERE ",
         "'",
         "\"",
         "`",
@@ -144,7 +151,8 @@ proptest! {
         cached.classify(&mut local, &one, mode);
         let hit = cached.classify_if(&mut local, &other, mode, || panic!("another shape"));
         let fresh = Classifier::new(3).classify(&mut LocalCache::new(), &other, mode);
-        prop_assert_eq!(hit, fresh);
+        prop_assert_eq!(&hit, &fresh);
+        probe::slots_are_of_the_text(&other, mode, &hit);
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::wire::{Malformed, malformed};
 pub struct Rows<'a> {
     /// The table, as a map before called it.
     pub table: u64,
+    /// They are the last of their statement.
+    pub ends_statement: bool,
     change: Change,
     /// `None`: too many to be looked at, or compressed in a way that is not known.
     images: Option<Images<'a>>,
@@ -73,7 +75,7 @@ impl<'a> Rows<'a> {
     pub(super) fn parse(kind: u8, body: &'a [u8], is_whole: bool) -> Result<Rows<'a>, Malformed> {
         let mut cursor = Cursor::new(body);
         let table = table_id(&mut cursor)?;
-        cursor.u16()?;
+        let ends_statement = cursor.u16()? & 1 != 0;
         let (change, has_extra, is_compressed) = shape(kind);
         let images = match is_whole {
             true => Some(Images::parse(cursor, change, has_extra)?),
@@ -81,7 +83,7 @@ impl<'a> Rows<'a> {
         };
         let images =
             images.and_then(|images| if is_compressed { images.inflate() } else { Some(images) });
-        Ok(Rows { table, change, images })
+        Ok(Rows { table, ends_statement, change, images })
     }
 
     /// Shows the wanted columns of every image of every row, in the order in which they are
