@@ -51,14 +51,10 @@ impl Field {
             root.run(&line);
         }
         stack.sync();
-        let start = || Setup::of(&stack).monitored().arguments(&["--consistency", level]).start();
-        let field = Self {
-            proxies: vec![start(), start()],
-            late: None,
-            is_strict: level == "strict",
-            tenant,
-            stack,
-        };
+        // One sees the primary's log, the other has to ask for each read.
+        let setup = || Setup::of(&stack).arguments(&["--consistency", level]);
+        let proxies = vec![setup().followed(&stack).start(), setup().monitored().start()];
+        let field = Self { proxies, late: None, is_strict: level == "strict", tenant, stack };
         field.settle();
         field
     }

@@ -39,7 +39,7 @@ impl Field {
             root.run(line);
         }
         stack.sync();
-        let start = || Setup::of(&stack).monitored().start();
+        let start = || Setup::of(&stack).followed(&stack).start();
         let field = Self { first: start(), second: start(), late, tenant, stack };
         for proxy in [&field.first, &field.second] {
             let mut client = proxy.client(&field.tenant);
@@ -165,7 +165,7 @@ fn who_stays_connected(flavour: Flavour) {
         let deadline = written + Duration::from_millis(2500);
         while reader.cell("SELECT n FROM counter WHERE id = 1") != n.to_string() {
             assert!(Instant::now() < deadline, "still old after {:?}", written.elapsed());
-            thread::park_timeout(Duration::from_millis(1));
+            // It asks again at once: a pause would be taken for the end of a request.
         }
     }
     let mut keep_busy = || reader.cell("SELECT n FROM counter WHERE id = 1");
@@ -195,7 +195,7 @@ fn a_reader_in_a_transaction_of_its_own(flavour: Flavour) {
     for node in REPLICAS {
         field.stack.root(node).run("SET GLOBAL autocommit = 0");
     }
-    let proxy = Setup::of(&field.stack).monitored().start();
+    let proxy = Setup::of(&field.stack).followed(&field.stack).start();
     let mut client = proxy.client(&field.tenant);
     let before = || proxy.metric("forebay_route_total", &["target=\"replica\""]);
     until("a read on a replica", || {
