@@ -12,11 +12,12 @@ MUSL    := $(shell uname -m)-unknown-linux-musl
 STATIC  ?= $(TARGET)/image/forebay
 ARCHIVE ?= $(TARGET)/image/forebay.tar
 SCRIPTS := $(STACK) deploy/local/demo deploy/local/stranger tests/run tests/conformance/run tests/conformance/clean \
-	benches/load/run .ci/run deploy/assemble deploy/make-secrets $(addprefix deploy/tests/,image runbooks backup readme manifests) \
-	$(wildcard deploy/components/backup/*.sh)
+	benches/load/run benches/memory/run .ci/run deploy/assemble deploy/make-secrets \
+	$(addprefix deploy/tests/,image runbooks backup readme manifests pods podsim/run) \
+	$(wildcard deploy/components/*/*.sh deploy/components/*/scripts/*.sh)
 DOCKERFILES := deploy/Dockerfile deploy/Dockerfile.builder deploy/overlays/redis-web/web/Dockerfile
 
-.PHONY: help demo test conformance build static image image-test image-quick runbooks manifests install lint shellcheck \
+.PHONY: help demo test conformance build static image image-test image-quick runbooks manifests pods podsim install lint shellcheck \
 	hadolint deny fuzz bench leaks freshness stranger
 
 help:
@@ -26,7 +27,8 @@ help:
 	@echo 'make build                       $(FOREBAY)'
 	@echo 'make image                       $(ARCHIVE), from a static program; no registry, no Docker'
 	@echo 'make image-test | runbooks       the image as a container (root) | moving in and out, new passwords, backup'
-	@echo 'make manifests                   the Kubernetes manifests: schemas, cross-references, alerts; no cluster'
+	@echo 'make manifests | pods            Kubernetes manifests looked at, no cluster | what runs in the pods, run here'
+	@echo 'make podsim                      the pods of MySQL as processes: killed, moved, scaled, emptied (root)'
 	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
 	@echo 'make leaks                       random scripts on shared connections, compared with private ones'
@@ -76,11 +78,20 @@ runbooks: build
 	@deploy/tests/backup --forebay $(FOREBAY)
 
 install:
-	@$(STACK) install build servers wordpress mysql97 mysql56 clients image hadolint kubernetes tools regression redis
+	@$(STACK) install build servers wordpress mysql97 mysql56 clients image hadolint kubernetes podsim tools regression redis
 
 manifests: build
 	@$(STACK) install kubernetes
 	@deploy/tests/manifests --forebay $(FOREBAY)
+
+# A part of it is in `make test`. ONLY: chapters whose names have this in them.
+podsim: build
+	@$(STACK) install podsim
+	@deploy/tests/podsim/run --forebay $(FOREBAY) $(if $(ONLY),--only "$(ONLY)")
+
+pods: build
+	@$(STACK) install servers wordpress mysql97 redis kubernetes
+	@deploy/tests/pods --forebay $(FOREBAY)
 
 lint: shellcheck hadolint
 	cargo fmt --check
@@ -124,6 +135,7 @@ freshness: build
 bench: build
 	cargo bench
 	benches/load/run --forebay $(FOREBAY)
+	benches/memory/run --forebay $(FOREBAY)
 
 stranger:
 	@deploy/local/stranger

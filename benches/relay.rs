@@ -5,14 +5,17 @@
 #![expect(clippy::expect_used, reason = "a pipe in memory does not break")]
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 use forebay::backend::connection::Connection;
 use forebay::backend::statements::Statements;
+use forebay::client::registry::{Registry, Seat};
 use forebay::client::relay::{Buffers, Exchange, Message, Moved};
 use forebay::limits::SLAB_BYTES;
 use forebay::link::Stream;
+use forebay::secret::Credentials;
 use forebay::session::observe::Ending;
 use forebay::session::variable::Values;
 use forebay::wire::capability::Capabilities;
@@ -48,6 +51,7 @@ struct Scene {
     mysql: DuplexStream,
     buffers: Buffers,
     heard: Vec<u8>,
+    seat: Arc<Seat>,
 }
 
 impl Scene {
@@ -69,7 +73,9 @@ impl Scene {
         };
         let slab = || Vec::with_capacity(SLAB_BYTES);
         let buffers = Buffers { inbound: slab(), out: slab(), ..Buffers::default() };
-        Self { php, client: Stream::from(client), server, mysql, buffers, heard: slab() }
+        let nobody = Credentials::new(b"shop".to_vec(), b"secret".to_vec()).expect("credentials");
+        let seat = Registry::default().enter(1, &Arc::new(nobody));
+        Self { php, client: Stream::from(client), server, mysql, buffers, heard: slab(), seat }
     }
 
     /// Whatever was carried arrives.
@@ -95,6 +101,7 @@ impl Scene {
             asks_file: false,
             watches: false,
             answers: true,
+            seat: &self.seat,
             begins: &mut 1,
         }
         .run(&mut Message { bytes: statement, rest: None }, &mut moved)

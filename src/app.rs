@@ -28,6 +28,7 @@ use crate::config::Rules;
 use crate::control::{Demand, Demands, Phase};
 use crate::limits;
 use build::Built;
+pub(crate) use build::{credentials, ways};
 use reload::Reload;
 
 /// Serves clients by the rules until it is told to stop. 0: ended as asked; 1: could not begin.

@@ -10,6 +10,7 @@ pub mod dial;
 pub mod dialer;
 pub mod fence;
 pub mod fleet;
+pub mod follow;
 pub mod inspect;
 pub mod pool;
 pub mod position_question;

@@ -5,6 +5,7 @@
 //! to run, so that nothing here knows how it is built.
 
 mod check;
+mod doctor;
 mod explain;
 mod log;
 mod mode;
@@ -39,8 +40,9 @@ the file.";
 enum Command {
     /// Serve clients until SIGTERM.
     Run(Settings),
-    /// Say what is wrong with the configuration, or OK.
-    Check(Settings),
+    /// Say what is wrong with the configuration, or OK; with --connect, ask the servers too: 0 if
+    /// all is well, 1 if something is wrong there.
+    Check(check::Question),
     /// Say where a statement would go, and why.
     Explain(explain::Question),
     /// Change how a running proxy routes.
@@ -96,7 +98,7 @@ pub fn main(
     };
     match arguments.command {
         Command::Run(settings) => run::run(&settings.sources(environment), program),
-        Command::Check(settings) => check::check(&settings.sources(environment)),
+        Command::Check(question) => check::check(question, environment),
         Command::Explain(question) => explain::explain(&question),
         Command::Mode(change) => mode::change(&change),
     }

@@ -13,6 +13,7 @@ mod kill;
 mod lease;
 mod local_file;
 mod novelty;
+pub mod patience;
 pub mod read;
 pub mod registry;
 pub mod relay;

@@ -27,6 +27,7 @@
 //! | what is a client told when a server is lost? | [`session::observe::after_loss`] |
 //! | why is a connection not given back? | [`session::hold`], [`cluster::ledger`] |
 //! | a visitor sees an old page after a save | [`freshness`] |
+//! | how far is a replica, and is it fit? | `backend::progress`, [`cluster::condition`] |
 //! | which replica, and why that one? | [`cluster::pick`](mod@cluster::pick) |
 //! | what is sent in front of a statement? | `backend::setup` |
 //! | what is answered without a server? | [`session::local`], `backend::replays` |

@@ -120,6 +120,8 @@ pub const STREAM_WAIT_MS: u64 = 50;
 pub const BINLOG_EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// A compressed transaction, or rows, inflated; larger ones are known by what is outside of them.
 pub const BINLOG_PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Tables with keys; those of more sites than that are known as wholes.
+pub const KEYED_TABLES_MAX: usize = 2 * 1024;
 /// Tables that one transaction in that log may name; with more it touches everything.
 pub const TRANSACTION_TABLES_MAX: usize = 1024;
 /// Bytes of a position (a GTID set or list) that are read.

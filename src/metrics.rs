@@ -4,6 +4,7 @@
 //! allocates. Gauges that other layers own are asked for when somebody scrapes. Names and help
 //! texts stand in `metrics::name` and nowhere else; no routing or health is decided by a metric.
 
+mod follower;
 mod gauge;
 mod label;
 mod name;
@@ -14,6 +15,7 @@ mod timing;
 
 use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
+pub use follower::FollowerCounters;
 pub use gauge::{Gauges, PoolState};
 pub use label::{BackendLogin, Blame, Label, Labelled, Login, Retried, Target};
 pub use route::RouteCounters;
@@ -47,6 +49,8 @@ pub struct Metrics {
     pub fence_seconds: Histogram,
     /// How long reads waited for a replica, in seconds.
     pub replica_wait_seconds: Histogram,
+    /// What is read of the primary's log.
+    pub follower: FollowerCounters,
     /// Reads of replicas while no primary could be reached.
     pub reads_unfenced: IntCounter,
     /// Errors that clients were told, by culprit.
@@ -87,6 +91,7 @@ impl Metrics {
             stale_reads_prevented: name::STALE_READS_PREVENTED.counter(&registry)?,
             fence_seconds: name::FENCE_SECONDS.histogram(&registry, WAITS)?,
             replica_wait_seconds: name::REPLICA_WAIT_SECONDS.histogram(&registry, WAITS)?,
+            follower: FollowerCounters::new(&registry, WAITS)?,
             reads_unfenced: name::READS_UNFENCED.counter(&registry)?,
             errors: Labelled::new(&name::ERRORS, &registry)?,
             drain_cut: name::DRAIN_CUT.counter(&registry)?,

@@ -24,11 +24,15 @@ mod servers {
 
     mod bad_input;
     mod bytes;
+    mod collation;
     mod commands;
     mod crowd;
+    mod doctor;
     mod doors;
     mod drivers;
     mod faults;
+    mod flow;
+    mod follow;
     mod freshness;
     mod kill;
     mod leaks;

@@ -26,6 +26,7 @@ pub(crate) struct Order {
     address: String,
     user: String,
     password: String,
+    tls: login::Tls,
     connections: u32,
     seconds: f64,
     pid: u32,
@@ -132,12 +133,6 @@ fn cpu_ns(pid: u32) -> u64 {
         .sum()
 }
 
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
 #[expect(clippy::print_stdout, reason = "its one line of output")]
 #[expect(clippy::cast_precision_loss, reason = "a report")]
 async fn measure(order: Order) {
@@ -176,12 +171,12 @@ async fn idle(order: Order) -> Result<(), Failure> {
     for _ in 0..50 {
         open.push(Connection::open(&order).await?);
     }
-    let before = resident_kib(order.pid);
+    let before = packet::resident_kib(order.pid);
     for _ in 0..order.connections {
         open.push(Connection::open(&order).await?);
     }
     tokio::time::sleep(Duration::from_secs_f64(order.seconds)).await;
-    let grown = resident_kib(order.pid).saturating_sub(before);
+    let grown = packet::resident_kib(order.pid).saturating_sub(before);
     println!(
         "connections={} kib_each={:.1}",
         open.len(),
@@ -197,6 +192,7 @@ fn main() -> Result<(), Failure> {
         address: arguments.value("address", String::new()),
         user: arguments.value("user", "wordpress".to_owned()),
         password: arguments.value("password", "wordpress".to_owned()),
+        tls: None,
         connections: arguments.value("connections", 32),
         seconds: arguments.value("seconds", 3.0),
         pid: arguments.value("pid", 0),

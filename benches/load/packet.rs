@@ -1,7 +1,7 @@
 //! Packets, arguments and the little else that the load programs share.
 //!
 //! Written apart from the library on purpose: what is measured with it must not also be what
-//! measures. Used by nullserver, loadgen and relay.
+//! measures. Used by nullserver, loadgen, relay and weigh.
 
 #![allow(dead_code, reason = "each program uses a part of this file")]
 
@@ -11,6 +11,8 @@ use std::str::FromStr;
 /// CLIENT_LONG_PASSWORD | LONG_FLAG | PROTOCOL_41 | TRANSACTIONS | SECURE_CONNECTION |
 /// MULTI_RESULTS | PLUGIN_AUTH: what PHP's mysqlnd asks for, as far as it matters.
 pub(crate) const AS_PHP: u32 = 1 | 1 << 2 | 1 << 9 | 1 << 13 | 1 << 15 | 1 << 17 | 1 << 19;
+/// CLIENT_SSL
+pub(crate) const SSL: u32 = 1 << 11;
 /// CLIENT_DEPRECATE_EOF
 pub(crate) const DEPRECATE_EOF: u32 = 1 << 24;
 /// CLIENT_SESSION_TRACK
@@ -40,6 +42,13 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &[u8]) {
         }
     }
     out.extend_from_slice(text);
+}
+
+/// Memory of a process; 0 when there is none.
+pub(crate) fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// `--name value` and `--flag`.

@@ -38,19 +38,15 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
     let metrics = Arc::new(metrics);
     let (control, demands) = Control::new(rules.mode);
     let seed = random()?;
-    let ways = Ways {
-        network: Network::Real,
-        tls: backend_tls(&rules.backend).map_err(|error| say("TLS to servers")(&error))?,
-        connect_timeout: rules.backend.connect_timeout,
-        local_infile: rules.local_infile,
-        baseline: Arc::default(),
-    };
+    let ways = ways(rules)?;
     let policy = FleetPolicy {
         primary: rules.primary.clone(),
         replicas: rules.replicas.clone(),
         connections_max: rules.pool.max_connections_per_server,
         idle_max: rules.pool.idle_max,
         window: rules.freshness.window,
+        keyed_tables: rules.freshness.keyed_tables.clone(),
+        follower: rules.freshness.follower,
         replica_wait: rules.freshness.replica_wait,
         wait_max: rules.pool.wait_max,
         monitor: ArcSwapOption::from(rules.monitor.as_ref().map(credentials).transpose()?),
@@ -79,6 +75,18 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
     Ok(Built { house, demands, facts, entrance })
 }
 
+/// How servers are reached.
+pub(crate) fn ways(rules: &Rules) -> Result<Ways, String> {
+    let tls = backend_tls(&rules.backend).map_err(|error| format!("TLS to servers: {error}"))?;
+    Ok(Ways {
+        network: Network::Real,
+        tls,
+        connect_timeout: rules.backend.connect_timeout,
+        local_infile: rules.local_infile,
+        baseline: Arc::default(),
+    })
+}
+
 fn backend_tls(rules: &Backend) -> Result<tls::BackendTls, tls::TlsError> {
     let mode = match rules.tls {
         BackendTls::Disabled => tls::Mode::Disabled,
@@ -93,7 +101,8 @@ fn backend_tls(rules: &Backend) -> Result<tls::BackendTls, tls::TlsError> {
     }
 }
 
-pub(super) fn credentials(account: &Account) -> Result<Arc<Credentials>, String> {
+/// An account of the configuration, ready to log in with.
+pub(crate) fn credentials(account: &Account) -> Result<Arc<Credentials>, String> {
     let name = account.name.clone().into_bytes();
     account
         .password

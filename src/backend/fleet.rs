@@ -25,7 +25,7 @@ use crate::cluster::health::{self, Event};
 use crate::cluster::{
     Choice, Finding, Identity, NoServer, Role, Server, ServerId, Snapshot, Want, pick,
 };
-use crate::freshness::{Freshness, Sight, Touched, Written};
+use crate::freshness::{Freshness, KeyedTables, Sight, Touched, Written};
 use crate::metrics::Metrics;
 use crate::position::{Ordinal, Position};
 use crate::secret::{Credentials, Digest};
@@ -56,6 +56,10 @@ pub struct FleetPolicy {
     pub wait_max: Duration,
     /// How long a read may wait for a replica that will have what it needs in a moment.
     pub replica_wait: Duration,
+    /// Which columns have floors for each of their values.
+    pub keyed_tables: KeyedTables,
+    /// Whether the primary's log may be read.
+    pub follower: bool,
     /// Who asks after the servers; none: the account that logged in last.
     pub monitor: ArcSwapOption<Credentials>,
     /// How long an answer may be given again without asking a server; none: never.
@@ -263,10 +267,11 @@ impl Fleet {
         (ordinal, None)
     }
 
-    /// The primary cannot be reached, as far as is known.
+    /// The primary cannot be reached. One connection that was lost does not say so: it may be
+    /// well, and others may write to it.
     #[must_use]
     pub fn has_lost_primary(&self) -> bool {
-        self.snapshot.load().primary().is_none_or(|primary| !primary.health.serves_reads())
+        self.snapshot.load().primary().is_none_or(|primary| primary.health.is_down())
     }
 
     /// Whether the primary's position at the start is known.
@@ -295,6 +300,11 @@ impl Fleet {
     #[must_use]
     pub fn watcher(&self) -> Option<Arc<Credentials>> {
         self.policy.monitor.load_full().or_else(|| self.account.load_full())
+    }
+
+    /// The account that logged in last.
+    pub(super) fn learned(&self) -> Option<Arc<Credentials>> {
+        self.account.load_full()
     }
 
     /// From now on the servers are asked by this account, or by whoever logged in last.

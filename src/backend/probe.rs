@@ -16,6 +16,7 @@ use crate::backend::catalog;
 use crate::backend::connection::Connection;
 use crate::backend::dialer::{Dialer, OpenError};
 use crate::backend::fleet::Fleet;
+use crate::backend::follow;
 use crate::backend::inspect::known;
 use crate::backend::position_question::{Dialect, Notation, State};
 use crate::backend::progress::Watched;
@@ -23,6 +24,7 @@ use crate::backend::query::{Answers, QueryError, put_query};
 use crate::backend::resolve::resolve;
 use crate::cluster::health::Event;
 use crate::cluster::{Health, Identity, Role, ServerId};
+use crate::freshness::Sight;
 use crate::limits;
 use crate::position::{Ordinal, Position};
 use crate::secret::Credentials;
@@ -49,6 +51,7 @@ pub async fn watch(fleet: Arc<Fleet>) {
     tasks.spawn(discover(Arc::clone(&fleet)));
     tasks.spawn(follow_settings(Arc::clone(&fleet)));
     tasks.spawn(catalog::keep(Arc::clone(&fleet)));
+    tasks.spawn(follow::keep(Arc::clone(&fleet)));
     let mut watched = HashSet::new();
     loop {
         for server in &fleet.snapshot().servers {
@@ -329,7 +332,13 @@ async fn settle(fleet: &Fleet, covers: Ordinal, position: Option<Position>) {
             let deadline = Instant::now() + Duration::from_millis(limits::STREAM_WAIT_MS);
             let is_there = || fleet.freshness.covers(&position);
             // A follower will say what it was; without one it can be anything.
-            fleet.fences.streamed(deadline, is_there).await;
+            let asked = Instant::now();
+            if fleet.fences.streamed(deadline, is_there).await
+                && fleet.fences.sight() == Sight::Stream
+            {
+                let delay = asked.elapsed().as_secs_f64();
+                fleet.metrics.follower.delay_seconds.observe(delay);
+            }
             fleet.freshness.fence(covers, &position, Instant::now().into_std());
         }
         None if first => fleet.start(covers, None),

@@ -24,7 +24,7 @@ use crate::position::Position;
 /// How often it is asked while something is on its way and it cannot wait for that.
 const EAGER: Duration = Duration::from_millis(5);
 /// The least time from one wait to the next: what comes in between is seen together.
-const ROUND: Duration = Duration::from_millis(2);
+const ROUND: Duration = Duration::from_millis(4);
 /// How often its primary's word is looked for when nothing counts without.
 const UNPROVED: Duration = Duration::from_millis(20);
 /// So long may its primary lack what it has: a semi-synchronous one sends a write first, and

@@ -80,7 +80,7 @@ impl Recipe {
         }
         if let Some(baseline) = baseline {
             let pairs = baseline.pairs.iter().map(|(name, value)| (*name, value.as_slice()));
-            if let Some(text) = assignments(pairs) {
+            if let Some(text) = assignments(pairs, false) {
                 put_query(flight, &text);
                 replies += 1;
             }

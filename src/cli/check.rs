@@ -1,20 +1,60 @@
 //! `forebay check`: everything that is wrong with the configuration, or OK and what it means.
 //!
-//! It looks at settings and the files they name; it connects to nothing.
+//! It looks at settings and the files they name, and only with `--connect` at the servers.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use super::{refuse, say};
-use crate::config::{self, Rules, Sources};
+use clap::Args;
 
-/// Checks the sources.
-pub(super) fn check(sources: &Sources) -> ExitCode {
-    match config::load(sources) {
-        Ok(rules) => {
-            say(&summary(&rules));
-            ExitCode::SUCCESS
+use super::{Settings, complain, doctor, refuse, say};
+use crate::config::{self, Rules};
+
+/// What is to be checked.
+#[derive(Args, Debug)]
+pub(super) struct Question {
+    #[command(flatten)]
+    settings: Settings,
+    /// Log in to the servers and say what can be promised there.
+    #[arg(long)]
+    connect: bool,
+    /// The account to log in with; else that of [monitor].
+    #[arg(long, value_name = "NAME", requires = "connect", requires = "password_file")]
+    user: Option<String>,
+    /// A file that holds its password.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<String>,
+}
+
+/// Checks the settings, and the servers if that was asked for.
+pub(super) fn check(
+    question: Question,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let mut sources = question.settings.sources(environment);
+    let account = [
+        ("--user", "monitor.user", question.user),
+        ("--password-file", "monitor.password_file", question.password_file),
+    ];
+    let given = account.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?)));
+    sources.flags.extend(given);
+    let rules = match config::load(&sources) {
+        Ok(rules) => rules,
+        Err(mistakes) => return refuse(&mistakes),
+    };
+    say(&summary(&rules));
+    if !question.connect {
+        return ExitCode::SUCCESS;
+    }
+    match doctor::examine(&rules) {
+        Ok((report, is_fine)) => {
+            say(&report);
+            if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Err(mistakes) => refuse(&mistakes),
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -37,6 +37,10 @@ fn exit_codes_say_what_was_wrong() {
     check("run --primary db --config /nowhere/forebay.toml", 78);
     check("check --primary db --replicas a,b --threads 2", 0);
     check("check --primary db --threads many", 78);
+    check("check --primary db --connect", 1);
+    check("check --primary db --user me --password-file f", 2);
+    check("check --primary db --connect --user me", 2);
+    check("check --primary 127.0.0.1:1 --connect --user me --password-file /nowhere/file", 78);
     check("explain SELECT", 0);
     check("explain --ansi-quotes --no-backslash-escapes --mariadb SELECT", 0);
     check("explain", 2);

@@ -28,43 +28,45 @@ use crate::wire::ok::{Status, write_ok};
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Serves one client from its greeting to its end.
-pub async fn enter(arrival: Arrival, house: Arc<House>) {
-    let _present = house.metrics.admit();
-    let Arrival { mut stream, peer, permit } = arrival;
+pub fn enter(arrival: Arrival, house: Arc<House>) -> impl Future<Output = ()> + Send {
+    let present = house.metrics.admit();
+    let Arrival { stream, peer, permit } = arrival;
     // Boxed: the login's state must not live as long as the session does.
-    let entered = Box::pin(async {
-        let (peer, early) = match house.announcers.hear(&mut stream, peer).await {
-            Ok(heard) => heard,
-            Err(error) => {
-                note_unheard(&house, peer, &error);
-                return None;
-            }
-        };
-        let Some(door) = wait_for_door(&house, &mut stream).await else {
-            let mut out = Vec::new();
-            let (code, state, text) = Refusal::NoServer.told();
-            ErrPacket::new(code, state, text).write_as_greeting(&mut out);
-            let _told_or_gone = write_out(&mut stream, &out).await;
-            return None;
-        };
-        let id = house.next_session();
-        let greeted = greet(stream, early, &door, id as u32, &peer).await;
-        let guest = match greeted {
-            Ok(guest) => guest,
-            Err(error) => {
-                note_failure(&house, &peer, &error);
-                return None;
-            }
-        };
-        let conversation = Conversation::of_guest(guest, id, house, Arc::new(peer)).await;
-        // Boxed, or the task would hold it twice: here and where it is served.
-        conversation.ok().flatten().map(Box::new)
-    })
-    .await;
-    if let Some(conversation) = entered {
-        conversation.serve().await;
+    let entering = Box::pin(log_in(stream, peer, house));
+    async move {
+        let _leaves_with_it = (present, permit);
+        if let Some(conversation) = entering.await {
+            conversation.serve().await;
+        }
     }
-    drop(permit);
+}
+
+/// Boxed, or the task would hold the conversation twice: here and where it is served.
+async fn log_in(mut stream: Stream, peer: Peer, house: Arc<House>) -> Option<Box<Conversation>> {
+    let (peer, early) = match house.announcers.hear(&mut stream, peer).await {
+        Ok(heard) => heard,
+        Err(error) => {
+            note_unheard(&house, peer, &error);
+            return None;
+        }
+    };
+    let Some(door) = wait_for_door(&house, &mut stream).await else {
+        let mut out = Vec::new();
+        let (code, state, text) = Refusal::NoServer.told();
+        ErrPacket::new(code, state, text).write_as_greeting(&mut out);
+        let _told_or_gone = write_out(&mut stream, &out).await;
+        return None;
+    };
+    let id = house.next_session();
+    let guest = match greet(stream, early, &door, id as u32, &peer).await {
+        Ok(guest) => guest,
+        Err(error) => {
+            note_failure(&house, &peer, &error);
+            return None;
+        }
+    };
+    let conversation = Conversation::of_guest(guest, id, house, Arc::new(peer)).await;
+    conversation.ok().flatten().map(Box::new)
 }
 
 /// A balancer that does not announce is a mistake of its configuration; one that only looks for
@@ -321,6 +323,6 @@ mod tests {
             size_of::<F>()
         }
         let bytes = size_of_task(&enter);
-        assert!(bytes <= 3584, "{bytes} bytes a session");
+        assert!(bytes <= 1024, "{bytes} bytes a session");
     }
 }

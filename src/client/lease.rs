@@ -4,6 +4,7 @@
 //! that may ask about the last one. Which server is `cluster`'s choice.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -257,15 +258,19 @@ impl Conversation {
     pub(super) fn primary_wanted(&self) -> impl Future<Output = ()> + Send + use<> {
         let holds = self.session.holds();
         let lease = self.leases.primary.as_ref().filter(|_| holds.is_revocable());
-        let pool = lease.map(|lease| std::sync::Arc::clone(lease.pool()));
-        async move {
-            match pool {
-                Some(pool) => {
-                    if holds.has(Hold::Diagnostics) {
-                        sleep(WARNINGS_KEPT).await;
-                    }
-                    pool.wanted().await;
+        let pool = lease.map(|lease| Arc::clone(lease.pool()));
+        // Boxed: most idle sessions keep nothing.
+        let wanted = pool.map(|pool| {
+            Box::pin(async move {
+                if holds.has(Hold::Diagnostics) {
+                    sleep(WARNINGS_KEPT).await;
                 }
+                pool.wanted().await;
+            })
+        });
+        async move {
+            match wanted {
+                Some(wanted) => wanted.await,
                 None => std::future::pending().await,
             }
         }

@@ -9,8 +9,9 @@ use std::io;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use crate::client::patience::write_to;
 use crate::client::read::PARTIAL_PACKET_WAIT;
-use crate::client::relay::{Broken, Exchange, write_out};
+use crate::client::relay::{Broken, Exchange};
 use crate::client::serve::Conversation;
 use crate::limits;
 use crate::sql::{Effects, Statement, Verb};
@@ -47,7 +48,7 @@ impl Exchange<'_> {
         // The walker gathered the request: it may have come in pieces.
         let request = [&[REQUEST], self.walker.infile_name()].concat();
         write_packet(&mut block, self.walker.sequence(), &request);
-        write_out(self.client, &block).await.map_err(|_| Broken::Client)?;
+        write_to(self.client, &block, self.seat).await.map_err(|_| Broken::Client)?;
         block.clear();
         let mut server_lost = false;
         let mut packets: u64 = 0;

@@ -13,6 +13,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::backend::connection::Connection;
+use crate::client::patience::{wait_for, write_to};
+use crate::client::read::PARTIAL_PACKET_WAIT;
+use crate::client::registry::Seat;
 use crate::limits;
 use crate::link::Stream;
 use crate::session::observe::{Ending, Replied, Sent};
@@ -20,7 +23,6 @@ use crate::wire::err::Err as ErrPacket;
 use crate::wire::frame::{Header, read_packet};
 use crate::wire::reply::{Scan, Walker};
 
-const CLIENT_WRITE_MAX: Duration = Duration::from_millis(limits::CLIENT_WRITE_MS_MAX);
 /// A read whose client has left may go on so long between two bytes.
 const LAST_MOMENT: Duration = Duration::from_millis(50);
 
@@ -103,6 +105,8 @@ pub struct Exchange<'a> {
     pub watches: bool,
     /// There is a reply (COM_STMT_CLOSE has none).
     pub answers: bool,
+    /// Tells when the client is killed.
+    pub seat: &'a Seat,
     /// The number of the reply's first packet: chunks of the command count too.
     pub begins: &'a mut u8,
 }
@@ -207,7 +211,9 @@ impl Exchange<'_> {
                 return Ok(None);
             }
             let mut header = [0; limits::PACKET_HEADER_BYTES];
-            self.client.read_exact(&mut header).await.map_err(|_| Broken::Client)?;
+            let reading = self.client.read_exact(&mut header);
+            let read = wait_for(reading, PARTIAL_PACKET_WAIT, self.seat).await;
+            read.map_err(|_| Broken::Client)?;
             let parsed = Header::parse(&header).ok_or(Broken::Client)?;
             *self.begins = parsed.sequence.wrapping_add(1);
             *rest = Rest { chunk: parsed.len, continues: parsed.continues() };
@@ -215,8 +221,10 @@ impl Exchange<'_> {
         } else {
             let len = rest.chunk.min(limits::SLAB_KEPT_BYTES_MAX);
             piece.reserve(len);
-            let read = (&mut *self.client).take(len as u64).read_buf(&mut piece).await;
-            match read {
+            let mut client = (&mut *self.client).take(len as u64);
+            // It keeps a connection from others meanwhile.
+            let reading = client.read_buf(&mut piece);
+            match wait_for(reading, PARTIAL_PACKET_WAIT, self.seat).await {
                 Ok(0) | Err(_) => return Err(Broken::Client),
                 Ok(len) => rest.chunk = rest.chunk.saturating_sub(len),
             }
@@ -300,12 +308,7 @@ impl Exchange<'_> {
         let out = &mut self.buffers.out;
         let whole = out.len().saturating_sub(self.walker.open_bytes());
         let len = if whole > 0 { whole } else { out.len() };
-        let mut left = out.get(..len).unwrap_or_default();
-        while !left.is_empty() {
-            let writing = self.client.write(left);
-            let wrote = timeout(CLIENT_WRITE_MAX, writing).await??;
-            left = left.get(wrote..).filter(|_| wrote > 0).ok_or(io::ErrorKind::WriteZero)?;
-        }
+        write_to(self.client, out.get(..len).unwrap_or_default(), self.seat).await?;
         out.drain(..len);
         Ok(())
     }
@@ -346,7 +349,7 @@ fn broken_protocol(moved: &mut Moved) -> Broken {
     Broken::Server
 }
 
-/// Writes what is left for the client.
+/// Writes to a client that has no session yet.
 pub async fn write_out(client: &mut Stream, out: &[u8]) -> io::Result<()> {
     client.write_all(out).await?;
     client.flush().await

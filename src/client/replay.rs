@@ -10,7 +10,7 @@ use crate::backend::query::{Answers, QueryError, put_command};
 use crate::backend::replays::Asked;
 use crate::backend::setup::{Wanted, note_steps, put_steps};
 use crate::client::lease::insert_id_of;
-use crate::client::relay::{Message, write_out};
+use crate::client::relay::Message;
 use crate::client::serve::Conversation;
 use crate::cluster::Role;
 use crate::session::hold::Hold;
@@ -55,7 +55,7 @@ impl Conversation {
         };
         self.session.replay(&recording);
         self.house.routed(None, Reason::Local);
-        write_out(&mut self.client, recording.reply()).await?;
+        self.write_out(recording.reply()).await?;
         Ok(true)
     }
 

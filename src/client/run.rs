@@ -73,6 +73,7 @@ impl Conversation {
                 if may_be_asked_for(it, self.capabilities)),
             watches: is_read && message.rest.is_none(),
             answers: it.expect != Expect::Nothing,
+            seat: &self.seat,
             begins: &mut self.begins,
         }
         .run_until(&mut outgoing, &mut moved, given_up)

@@ -18,7 +18,7 @@ use crate::client::lease::Leases;
 use crate::client::novelty::Novelty;
 use crate::client::read::Inbound;
 use crate::client::registry::Seat;
-use crate::client::relay::{Buffers, Message, Moved, write_out};
+use crate::client::relay::{Buffers, Message, Moved};
 use crate::client::replay::{Draft, INIT_DB, QUERY};
 use crate::client::revoke;
 use crate::client::slab;
@@ -142,7 +142,8 @@ impl Conversation {
             self.begins = 1;
             seat.begin();
             self.draft = None;
-            let next = self.answer_one(&mut Message { bytes, rest }).await;
+            // Boxed: what a command needs while it is served is five times what an idle session is.
+            let next = Box::pin(self.answer_one(&mut Message { bytes, rest })).await;
             seat.note_holds(self.session.holds());
             if let Some(tail) = slab.get(len..).filter(|tail| !tail.is_empty()) {
                 self.unread.extend_from_slice(tail);
@@ -277,7 +278,7 @@ impl Conversation {
         self.house.routed(None, Reason::Local);
         let mut out = slab::borrow();
         self.session.answer(local, self.capabilities, self.begins, &mut out);
-        let written = write_out(&mut self.client, &out).await;
+        let written = self.write_out(&out).await;
         slab::give_back(out);
         written
     }
@@ -294,7 +295,7 @@ impl Conversation {
         }
         let mut out = Vec::new();
         error.write(&mut out, self.begins);
-        write_out(&mut self.client, &out).await
+        self.write_out(&out).await
     }
 
     /// Carries a command to a server, again while that is safe, and the reply back.
@@ -479,12 +480,12 @@ impl Conversation {
                     told.extend_from_slice(out);
                     refusal.write(&mut told, self.walker.sequence());
                 }
-                write_out(&mut self.client, &told).await?;
+                self.write_out(&told).await?;
                 return Ok(false);
             }
         }
         if it.expect != Expect::Nothing {
-            write_out(&mut self.client, out).await?;
+            self.write_out(out).await?;
         }
         Ok(false)
     }

@@ -225,6 +225,20 @@ pub(super) const KEYS: &[Key] = &[
         "Without GTIDs, reads of what was written go to the primary for so long.",
     ),
     key(
+        "freshness.follower",
+        "auto",
+        Kind::Word(&["auto", "off"]),
+        "`auto`: the primary's log is read if the monitor's account may do that, so that a write \
+         keeps only reads of the same tables, or rows, from replicas that lack it.",
+    ),
+    key(
+        "freshness.keyed_tables",
+        "",
+        Kind::List("a table and a column each, such as *_mymeta.object_id"),
+        "More tables whose writes are told apart by the values of a column; WordPress's options, \
+         metadata and shop sessions are.",
+    ),
+    key(
         "freshness.replica_wait_ms",
         "20",
         Kind::Whole { min: 0, max: 10_000 },

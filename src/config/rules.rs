@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::Sources;
 use crate::control::Mode;
-use crate::freshness::Levels;
+use crate::freshness::{KeyedTables, Levels};
 use crate::link::AddressRange;
 
 /// Everything that an operator decides.
@@ -95,6 +95,10 @@ pub struct Freshness {
     pub serves_stale: bool,
     /// Without GTIDs, reads of what was written go to the primary for so long.
     pub window: Duration,
+    /// Whether the primary's log may be read.
+    pub follower: bool,
+    /// Which tables have floors for each value of a column.
+    pub keyed_tables: KeyedTables,
     /// How long a read may wait for a replica.
     pub replica_wait: Duration,
 }

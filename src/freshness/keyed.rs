@@ -41,9 +41,11 @@ struct Pattern {
 /// What the keyed columns of the primary are now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyColumns {
-    /// None: two tables of which a server may or may not tell the names apart.
-    tables: BTreeMap<Box<[u8]>, BTreeMap<Box<[u8]>, Option<KeyColumn>>>,
+    schemas: BTreeMap<Box<[u8]>, Tables>,
 }
+
+/// `None`: two tables of which a server may or may not tell the names apart.
+type Tables = BTreeMap<Box<[u8]>, Option<KeyColumn>>;
 
 /// The keyed column of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +139,7 @@ impl KeyColumns {
     /// differ in letter case only.
     pub fn insert(&mut self, schema: &[u8], table: &[u8], column: KeyColumn) {
         let (Some(schema), Some(table)) = (fold(schema), fold(table)) else { return };
-        let tables = self.tables.entry(schema.into_owned().into()).or_default();
+        let tables = self.schemas.entry(schema.into_owned().into()).or_default();
         tables
             .entry(table.into_owned().into())
             .and_modify(|one| *one = None)
@@ -147,16 +149,16 @@ impl KeyColumns {
     /// A table's.
     #[must_use]
     pub fn find(&self, schema: &[u8], table: &[u8]) -> Option<&KeyColumn> {
-        if self.tables.is_empty() {
+        if self.schemas.is_empty() {
             return None;
         }
-        self.tables.get(fold(schema)?.as_ref())?.get(fold(table)?.as_ref())?.as_ref()
+        self.schemas.get(fold(schema)?.as_ref())?.get(fold(table)?.as_ref())?.as_ref()
     }
 
     /// How many tables have keys.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.tables.values().flat_map(BTreeMap::values).flatten().count()
+        self.schemas.values().flat_map(BTreeMap::values).flatten().count()
     }
 
     /// Whether no table has.

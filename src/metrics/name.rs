@@ -111,6 +111,21 @@ pub(super) const REPLICA_WAIT_SECONDS: Definition = Definition {
     labels: &[],
     help: "How long reads waited for a replica that was about to have what they need.",
 };
+pub(super) const FOLLOWER_UP: Definition = gauge(
+    "forebay_follower_up",
+    &[],
+    "1 while the primary's log is followed, else 0: then every write counts as one to all tables.",
+);
+pub(super) const FOLLOWER_TRANSACTIONS: Definition =
+    counter("forebay_follower_transactions_total", &[], "Transactions read in the primary's log.");
+pub(super) const FOLLOWER_BYTES: Definition =
+    counter("forebay_follower_bytes_total", &[], "Bytes of the primary's log that were read.");
+pub(super) const FOLLOWER_DELAY_SECONDS: Definition = Definition {
+    name: "forebay_follower_delay_seconds",
+    kind: Kind::Histogram,
+    labels: &[],
+    help: "How long the log took to show what the primary said it had.",
+};
 pub(super) const READS_UNFENCED: Definition = counter(
     "forebay_reads_unfenced_total",
     &[],
@@ -165,6 +180,10 @@ pub(super) const ALL: &[&Definition] = &[
     &STALE_READS_PREVENTED,
     &FENCE_SECONDS,
     &REPLICA_WAIT_SECONDS,
+    &FOLLOWER_UP,
+    &FOLLOWER_TRANSACTIONS,
+    &FOLLOWER_BYTES,
+    &FOLLOWER_DELAY_SECONDS,
     &READS_UNFENCED,
     &ERRORS,
     &HOLDS,

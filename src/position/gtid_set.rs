@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::{BadPosition, number};
 use crate::limits;
+use crate::wire::cursor::put_u64;
 
 /// A set of transactions. Canonical: no empty source; intervals sorted, apart, never adjacent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,6 +126,30 @@ impl GtidSet {
                 .collect();
         }
         true
+    }
+
+    /// As a server takes it with a request for its log. Older ones know no tags.
+    // page_protocol_com_binlog_dump_gtid.html
+    pub fn encode(&self) -> Vec<u8> {
+        let is_tagged = self.sources.keys().any(|source| !source.tag.is_empty());
+        let count = self.sources.len() as u64;
+        let mut out = Vec::new();
+        // The highest byte says how it is written, and says it twice in the newer way.
+        put_u64(&mut out, if is_tagged { 1 << 56 | count << 8 | 1 } else { count });
+        for (source, intervals) in &self.sources {
+            out.extend_from_slice(&source.uuid);
+            if is_tagged {
+                // One byte: a tag has no more than 32 letters.
+                out.push((source.tag.len() << 1) as u8);
+                out.extend_from_slice(source.tag.as_bytes());
+            }
+            put_u64(&mut out, intervals.len() as u64);
+            for interval in intervals {
+                put_u64(&mut out, interval.first);
+                put_u64(&mut out, interval.last.saturating_add(1));
+            }
+        }
+        out
     }
 
     /// Whether no transaction is in it.

@@ -11,11 +11,11 @@ use crate::cluster::Role;
 use crate::freshness::Freshness;
 use crate::session::Session;
 use crate::session::answer::Local;
-use crate::session::hold::Holds;
+use crate::session::hold::{Hold, Holds};
 use crate::session::plan::{Forward, Kind, Needs, Plan, Policy, Reason, Retry};
 use crate::session::prepared::{Blueprint, Known, Pin, PinReason, Source};
 use crate::session::refusal::Refusal;
-use crate::sql::{Proof, Statement, is_system_schema};
+use crate::sql::{Effects, Proof, Statement, Verb, is_system_schema};
 use crate::wire::command::Command;
 use crate::wire::ok::Status;
 use crate::wire::reply::{End, Expect, Summary};
@@ -78,13 +78,17 @@ impl Session {
             return Plan::Refuse(Refusal::TransactionCut);
         }
         let like = self.forward_statement(it, policy, freshness);
+        let mut begins = Holds::NONE;
+        // A variable that is to be set is there from then on, and its type is seen.
+        let sets = it.verb == Verb::Set || it.effects.has(Effects::DANGER);
+        begins.set(Hold::UserVariable, sets && it.effects.has(Effects::USER_VARIABLE));
         Plan::Forward(Forward {
             needs: Needs { insert_id: false, multi_statements: false, ..like.needs },
             expect: Expect::Prepare,
             retry: if like.held || it.is_long { Retry::Never } else { Retry::IfNoReplyByte },
             // Nothing is executed by it.
             kind: Kind::Read,
-            begins: Holds::NONE,
+            begins,
             soils: false,
             why: match like.why {
                 Reason::Diagnostics => Reason::Diagnostics,

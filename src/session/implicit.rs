@@ -173,14 +173,15 @@ fn names_tables(it: &Statement) -> bool {
         || it.effects.has(Effects::CALLS_UNKNOWN)
 }
 
-/// What counts rows without giving any.
+/// What counts rows without giving any; so does an INSERT of what it reads.
 fn changes_found_rows(it: &Statement, own: Flavour) -> bool {
     match it.verb {
         Verb::Update | Verb::Do => own == Flavour::MySql,
         Verb::Set | Verb::Use | Verb::Begin | Verb::Commit | Verb::Rollback | Verb::Savepoint => {
             false
         }
-        Verb::Insert | Verb::Delete | Verb::Ddl | Verb::LockTables | Verb::UnlockTables => false,
+        Verb::Insert | Verb::Delete => !it.tables_known || !it.reads.is_empty(),
+        Verb::Ddl | Verb::LockTables | Verb::UnlockTables => false,
         _ => true,
     }
 }
@@ -188,6 +189,23 @@ fn changes_found_rows(it: &Statement, own: Flavour) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::{Classifier, LocalCache, Mode};
+
+    #[test]
+    fn what_counts_rows_without_giving_any() {
+        let classifier = Classifier::new(1);
+        let check = |text: &str, expected: bool| {
+            let mode = Mode { lexable: true, flavour: Flavour::MariaDb, ..Mode::default() };
+            let it = classifier.classify(&mut LocalCache::default(), text.as_bytes(), mode);
+            assert_eq!(changes_found_rows(&it, Flavour::MariaDb), expected, "{text}");
+        };
+        check("INSERT INTO t VALUES (1)", false);
+        check("INSERT INTO t SELECT a FROM t", true);
+        check("INSERT INTO t SELECT 1 FROM DUAL WHERE NOT EXISTS (SELECT * FROM t)", true);
+        check("DELETE FROM t WHERE a IN (SELECT b FROM u)", true);
+        check("DELETE FROM t WHERE a = 1", false);
+        check("UPDATE t SET a = 1", false);
+    }
 
     #[test]
     fn numbers_are_put_into_plain_questions_only() {

@@ -148,7 +148,8 @@ impl Values {
                 None => pairs.push((name, fresh(name)?)),
             }
         }
-        assignments(pairs.into_iter())
+        // Under what the texts are read meanwhile is not known here.
+        assignments(pairs.into_iter(), true)
     }
 
     /// Takes over what the server's trackers told. False when something cannot be carried.
@@ -211,10 +212,20 @@ impl Values {
         let all =
             changed.peek().is_some_and(|(place, _)| usize::from(*place) <= COLLATION_CONNECTION);
         let wanted = self.variables.iter().filter(|entry| all || !from.contains(entry));
-        difference.set = assignments(wanted.map(|(place, value)| {
+        let pairs = wanted.map(|(place, value)| {
             (CARRIED.get(usize::from(*place)).copied().unwrap_or_default(), &**value)
-        }));
+        });
+        difference.set = assignments(pairs, !difference.reset && have.has_wide_literals());
         difference
+    }
+
+    /// What stands in quotes is made characters of two or four bytes, and names nothing any more.
+    fn has_wide_literals(&self) -> bool {
+        let names = ["character_set_connection", "collation_connection"];
+        let wide = |value: &[u8]| {
+            [&b"ucs2"[..], b"utf16", b"utf32"].iter().any(|it| value.starts_with(it))
+        };
+        names.iter().any(|name| self.variable(name).is_some_and(wide))
     }
 
     fn find(&self, place: usize) -> Result<usize, usize> {
@@ -222,8 +233,12 @@ impl Values {
     }
 }
 
-/// `SET a=1,b='x'`, or nothing when there is nothing to set.
-pub fn assignments<'a>(pairs: impl Iterator<Item = (&'a str, &'a [u8])>) -> Option<Vec<u8>> {
+/// `SET a=1,b='x'`, or nothing when there is nothing to set. `is_raw`: no literal depends on the
+/// character set of the connection.
+pub fn assignments<'a>(
+    pairs: impl Iterator<Item = (&'a str, &'a [u8])>,
+    is_raw: bool,
+) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     for (name, value) in pairs {
         text.extend_from_slice(if text.is_empty() { b"SET " } else { b"," });
@@ -232,7 +247,7 @@ pub fn assignments<'a>(pairs: impl Iterator<Item = (&'a str, &'a [u8])>) -> Opti
         if value.is_empty() && name == "character_set_results" {
             text.extend_from_slice(b"NULL");
         } else {
-            put_value(&mut text, value);
+            put_value(&mut text, value, is_raw);
         }
     }
     (!text.is_empty()).then_some(text)
@@ -240,13 +255,13 @@ pub fn assignments<'a>(pairs: impl Iterator<Item = (&'a str, &'a [u8])>) -> Opti
 
 /// A value as SQL: numbers bare (a quoted number is error 1232), nothing as NULL, else quoted so
 /// that it reads the same with and without NO_BACKSLASH_ESCAPES.
-fn put_value(text: &mut Vec<u8>, value: &[u8]) {
+fn put_value(text: &mut Vec<u8>, value: &[u8], is_raw: bool) {
     let numeric = !value.is_empty()
         && value.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
         && value.iter().filter(|byte| **byte == b'.').count() <= 1;
     if numeric {
         text.extend_from_slice(value);
-    } else if value.iter().any(|byte| matches!(byte, b'\\' | b'\'' | 0)) {
+    } else if is_raw || value.iter().any(|byte| matches!(byte, b'\\' | b'\'' | 0)) {
         text.extend_from_slice(b"X'");
         for byte in value {
             let digit = |nibble: u8| b"0123456789ABCDEF".get(usize::from(nibble)).copied();
@@ -325,6 +340,19 @@ mod tests {
         check("group_concat_max_len=7", "", "SET group_concat_max_len=7");
         check("max_statement_time=0.5", "", "SET max_statement_time=0.5");
         check("sql_mode=", "", "SET sql_mode=''");
+        let wide = "character_set_connection=ucs2";
+        check(&format!("{wide} sql_mode=AZ"), wide, "SET sql_mode=X'415A'");
+        check(
+            &format!("{wide} sql_mode=AZ"),
+            "",
+            &format!("SET {wide},sql_mode='AZ'").replace("ucs2", "'ucs2'"),
+        );
+        check("sql_mode=AZ", wide, "reset SET sql_mode='AZ'");
+        check(
+            "character_set_connection=a sql_mode=A",
+            "collation_connection=utf16_bin character_set_connection=b",
+            "reset SET character_set_connection='a',sql_mode='A'",
+        );
         check(
             "character_set_connection=utf8mb4 collation_connection=utf8mb4_bin",
             "collation_connection=utf8mb4_bin",
@@ -339,16 +367,16 @@ mod tests {
             let fresh = |name| (name != "unknown").then_some(&b"f"[..]);
             let set = all.set_reading(fresh).unwrap();
             assert_eq!(String::from_utf8_lossy(&set), expected, "{text}");
-            assert_eq!(all.set_reading(|_| None).is_none(), expected.contains("'f'"), "{text}");
+            assert_eq!(all.set_reading(|_| None).is_none(), expected.contains("'66'"), "{text}");
             assert!(all.reads_like(&all.reading()));
         };
-        let fresh = "SET character_set_client='f',character_set_connection='f',\
-                     collation_connection='f',sql_mode='f'";
+        let fresh = "SET character_set_client=X'66',character_set_connection=X'66',\
+                     collation_connection=X'66',sql_mode=X'66'";
         check("", fresh);
         check("wp time_zone=+00:00", fresh);
         check(
             "character_set_client=a character_set_connection=b sql_mode=c",
-            "SET character_set_client='a',character_set_connection='b',sql_mode='c'",
+            "SET character_set_client=X'61',character_set_connection=X'62',sql_mode=X'63'",
         );
         assert!(values("wp time_zone=+00:00").reads_like(&values("wp")));
         assert!(!values("wp").reads_like(&values("other")));
@@ -359,7 +387,7 @@ mod tests {
     #[test]
     fn values_cannot_break_out_of_their_quotes() {
         let mut text = Vec::new();
-        put_value(&mut text, b"a'b\\");
+        put_value(&mut text, b"a'b\\", false);
         assert_eq!(text, b"X'6127625C'");
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Profile {
     pub(super) replicas: usize,
     /// All servers stand behind one address for readers.
     pub(super) balanced: bool,
+    /// Proxies that know nothing of each other.
+    pub(super) proxies: usize,
     /// Connections that the proxy may have to one server.
     pub(super) connections_max: u32,
     pub(super) temper: Temper,

@@ -4,7 +4,7 @@
 //! paused clock of its own, so that equal seeds are equal runs, whatever ran before.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -30,6 +30,7 @@ use crate::client::greet::{Door, OFFERED, Proof, Prove};
 use crate::client::house::House;
 use crate::client::registry::Registry;
 use crate::control::{Control, Demands, Mode, Phase};
+use crate::freshness::KeyedTables;
 use crate::freshness::{Level, Levels};
 use crate::link::{Network, tls};
 use crate::metrics::Metrics;
@@ -152,6 +153,7 @@ fn profile(random: &mut Random) -> Profile {
         temper,
         replicas: random.pick(&[1, 2, 2, 2, 3]).unwrap_or(2),
         balanced: random.chance(250),
+        proxies: random.pick(&[1, 2]).unwrap_or(1),
         connections_max: random.pick(&[1, 2, 4, 20]).unwrap_or(4) as u32,
         work_ms_max: random.pick(&[0, 2, 20]).unwrap_or(2),
         lag_ms_max: random.pick(&[0, 3, 30, 300, 2000]).unwrap_or(30),
@@ -165,15 +167,15 @@ fn profile(random: &mut Random) -> Profile {
     }
 }
 
-/// A fleet, a proxy before it, and clients before that.
+/// A fleet, proxies before it that know nothing of each other, and clients before those.
 struct World {
     farm: Arc<Farm>,
     oracle: Arc<Oracle>,
-    house: Arc<House>,
+    houses: Vec<Arc<House>>,
     permits: Arc<Semaphore>,
     tasks: JoinSet<()>,
     /// Nobody may demand anything, but somebody must be there.
-    _demands: Demands,
+    _demands: Vec<Demands>,
 }
 
 const CLIENTS_MAX: u32 = 1000;
@@ -187,26 +189,33 @@ impl World {
         for at in 1..=profile.replicas {
             tasks.spawn(Arc::clone(&farm).replicate(at, random.fork()));
         }
-        let (house, demands) = build_house(kit, &farm, random)?;
-        let door = open_door(kit, &house).await?;
-        house.door.store(Some(Arc::new(door)));
-        tasks.spawn(probe::watch(Arc::clone(&house.fleet)));
-        house.control.enter(Phase::Serving);
+        let (mut houses, mut all_demands) = (Vec::new(), Vec::new());
+        for _ in 0..profile.proxies {
+            let (house, demands) = build_house(kit, &farm, random)?;
+            let door = open_door(kit, &house).await?;
+            house.door.store(Some(Arc::new(door)));
+            tasks.spawn(probe::watch(Arc::clone(&house.fleet)));
+            house.control.enter(Phase::Serving);
+            houses.push(house);
+            all_demands.push(demands);
+        }
         Ok(Self {
             farm,
             oracle: Arc::clone(oracle),
-            house,
+            houses,
             permits: Arc::new(Semaphore::new(CLIENTS_MAX as usize)),
             tasks,
-            _demands: demands,
+            _demands: all_demands,
         })
     }
 
     async fn play(mut self, random: &mut Random) {
         self.tasks.spawn(Arc::clone(&self.farm).misbehave(random.fork()));
         let connections_max = self.farm.profile.connections_max as usize;
-        let (house, oracle) = (Arc::clone(&self.house), Arc::clone(&self.oracle));
-        self.tasks.spawn(count_connections(house, oracle, connections_max));
+        for house in &self.houses {
+            let (house, oracle) = (Arc::clone(house), Arc::clone(&self.oracle));
+            self.tasks.spawn(count_connections(house, oracle, connections_max));
+        }
         let mut clients = JoinSet::new();
         let calamities = self.farm.profile.calamity_ms_mean > 0;
         for number in 1..=random.between(1, 12) {
@@ -218,8 +227,13 @@ impl World {
                 visits: random.between(1, if calamities { 14 } else { 6 }),
                 pause_ms_max: if calamities { 1200 } else { 300 },
             };
-            let (house, permits) = (Arc::clone(&self.house), Arc::clone(&self.permits));
-            clients.spawn(client.run(move || come_in(&house, &permits)));
+            let (houses, permits) = (self.houses.clone(), Arc::clone(&self.permits));
+            // Each visit through another proxy than the one before.
+            let visits = AtomicUsize::new(number as usize);
+            clients.spawn(client.run(move || {
+                let at = visits.fetch_add(1, Ordering::Relaxed) % houses.len().max(1);
+                come_in(houses.get(at), &permits)
+            }));
         }
         // Cancel-safe: a run that failed is not gone on with.
         tokio::select! {
@@ -240,9 +254,9 @@ impl World {
             }
             sleep(Duration::from_millis(20)).await;
         }
-        let bugs = self.house.metrics.bugs.get();
+        let bugs: u64 = self.houses.iter().map(|house| house.metrics.bugs.get()).sum();
         if bugs > 0 {
-            self.oracle.fail(&format!("the proxy says that it has {bugs} bugs"));
+            self.oracle.fail(&format!("the proxies say that they have {bugs} bugs"));
         }
         if let Some(primary) = self.farm.server(0) {
             primary.look(|state| self.oracle.settle(state.store()));
@@ -255,7 +269,7 @@ impl World {
             let Some(server) = self.farm.server(at) else { continue };
             let most = server.look(|state| state.connections_max());
             // One that watches, and one that looks who is there.
-            let allowed = self.farm.profile.connections_max as usize + 2;
+            let allowed = (self.farm.profile.connections_max as usize + 2) * self.houses.len();
             if most > allowed {
                 self.oracle.fail(&format!("server {at} had {most} connections of {allowed}"));
             }
@@ -267,11 +281,12 @@ impl World {
         if present > 0 {
             return Some(format!("{present} are still here"));
         }
-        let pools = self.house.fleet.pools();
-        pools.values().find_map(|pool| {
-            let counts = pool.counts();
-            let busy = counts.leased + counts.opening + counts.waiting;
-            (busy > 0).then(|| format!("{counts:?}"))
+        self.houses.iter().find_map(|house| {
+            house.fleet.pools().values().find_map(|pool| {
+                let counts = pool.counts();
+                let busy = counts.leased + counts.opening + counts.waiting;
+                (busy > 0).then(|| format!("{counts:?}"))
+            })
         })
     }
 }
@@ -294,9 +309,9 @@ async fn all_of(tasks: &mut JoinSet<()>) {
 }
 
 /// A client's connection; the proxy's end of it begins to be served.
-fn come_in(house: &Arc<House>, permits: &Arc<Semaphore>) -> DuplexStream {
+fn come_in(house: Option<&Arc<House>>, permits: &Arc<Semaphore>) -> DuplexStream {
     let (ours, theirs) = duplex(PIPE_BYTES);
-    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+    if let (Some(house), Ok(permit)) = (house, Arc::clone(permits).try_acquire_owned()) {
         let arrival = Arrival { stream: theirs.into(), peer: Peer::Local, permit };
         tokio::spawn(enter(arrival, Arc::clone(house)));
     }
@@ -326,6 +341,8 @@ fn build_house(
         connections_max: farm.profile.connections_max,
         idle_max: Duration::from_secs(random.between(1, 60)),
         window: Duration::from_secs(5),
+        keyed_tables: KeyedTables::default(),
+        follower: false,
         replica_wait: Duration::from_millis(20),
         wait_max: Duration::from_secs(10),
         monitor: ArcSwapOption::from(monitor),
@@ -340,7 +357,8 @@ fn build_house(
         announcers: Announcers::default(),
         control,
         levels: Levels::of_all(Level::Causal),
-        serves_stale: true,
+        // Of two, one may have lost a primary that the other writes to.
+        serves_stale: farm.profile.proxies == 1,
         wait_max: Duration::from_secs(10),
         sessions: AtomicU64::new(0),
         registry: Registry::default(),

@@ -119,9 +119,10 @@ struct Equality {
     place: usize,
 }
 
-/// Words that make it more than one SELECT, or whose comparison is not the column's.
-const REFUSED: [&str; 9] =
-    ["UNION", "INTERSECT", "EXCEPT", "MINUS", "WITH", "VALUES", "TABLE", "XOR", "COLLATE"];
+/// Words that make it more than one SELECT, whose comparison is not the column's, or whose value
+/// depends on other rows (a full-text score does).
+const REFUSED: [&str; 10] =
+    ["UNION", "INTERSECT", "EXCEPT", "MINUS", "WITH", "VALUES", "TABLE", "XOR", "COLLATE", "MATCH"];
 /// Words outside parentheses behind which an AND is not the WHERE's, or not all of it.
 const LOOSE: [&str; 3] = ["OR", "BETWEEN", "CASE"];
 /// What follows a WHERE.
@@ -149,12 +150,10 @@ impl Clause {
                         from = from.or(Some(at + 1));
                     } else if is(&["WHERE"]) {
                         start = start.or(Some(at));
-                    } else if let Some(start) = start.filter(|_| end.is_none()) {
-                        if is(&["AND"]) {
-                            parts.push(next_part(&parts, start)..at);
-                        } else if is(&BEHIND) {
-                            end = Some(at);
-                        }
+                    } else if is(&BEHIND) {
+                        end = end.or(start.map(|_| at));
+                    } else if let (true, Some(start), None) = (is(&["AND"]), start, end) {
+                        parts.push(next_part(&parts, start)..at);
                     }
                 }
                 _ => {}

@@ -179,13 +179,17 @@ impl Stack {
         }
         let (_, port) = self.address(PRIMARY).rsplit_once(':').unwrap();
         for node in REPLICAS {
-            self.follow(node, port.parse().unwrap());
+            match self.by_file {
+                true => self.script(&["lag", node, "0"]),
+                false => self.follow(node, port.parse().unwrap()),
+            }
         }
         self.sync();
         std::fs::remove_file(self.hurt_mark()).unwrap();
     }
 
-    /// Makes a replica follow who listens there, without a delay.
+    /// Makes a replica follow who listens there, without a delay. Without GTIDs it would begin
+    /// anew: who says where its source is, makes it forget how far it was.
     pub(crate) fn follow(&self, node: &str, port: u16) {
         let Words { replica, change, source } = Words::of(self.flavour);
         let mut root = self.root(node);

@@ -1,18 +1,29 @@
 //! A client's connection: logs in as PHP does, asks, reads an answer to its end.
 //!
 //! Knows mysql_native_password and caching_sha2_password, over plain TCP with the server's public
-//! key. Used by loadgen only.
+//! key, or over TLS with whoever answers. Used by loadgen and weigh.
 
-use crate::packet::{AS_PHP, first, put};
+use std::sync::Arc;
+
+use crate::packet::{AS_PHP, SSL, first, put};
 use crate::{Failure, Order};
 use aws_lc_rs::digest::{Context, Digest, SHA1_FOR_LEGACY_USE_ONLY as SHA1, SHA256};
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// What TLS is begun with; none: plain TCP.
+pub(crate) type Tls = Option<Arc<rustls::ClientConfig>>;
+
+trait Wire: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
 
 /// One logged-in connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
+    is_tls: bool,
     input: Vec<u8>,
     used: usize,
 }
@@ -20,15 +31,28 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects and logs in; no database is chosen.
     pub(crate) async fn open(order: &Order) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(&order.address).await?;
+        let mut stream = TcpStream::connect(&order.address).await?;
         stream.set_nodelay(true)?;
-        let mut this = Self { stream, input: Vec::with_capacity(512), used: 0 };
-        let (sequence, greeting) = this.packet().await?;
+        let (mut input, mut used) = (Vec::with_capacity(512), 0);
+        let (mut sequence, greeting) = packet(&mut stream, &mut input, &mut used).await?;
         let (plugin, nonce) = read_greeting(&greeting).ok_or("no greeting")?;
-        let token = token(&plugin, order.password.as_bytes(), &nonce);
-        let mut body = AS_PHP.to_le_bytes().to_vec();
+        let is_tls = order.tls.is_some();
+        let mut body = (AS_PHP | if is_tls { SSL } else { 0 }).to_le_bytes().to_vec();
         body.extend_from_slice(&[0, 0, 0, 0xc0, 255]);
         body.extend_from_slice(&[0; 23]);
+        let stream: Box<dyn Wire> = match &order.tls {
+            None => Box::new(stream),
+            Some(config) => {
+                sequence = sequence.wrapping_add(1);
+                let mut out = Vec::new();
+                put(&mut out, sequence, &body);
+                stream.write_all(&out).await?;
+                let name = ServerName::try_from("forebay")?;
+                Box::new(TlsConnector::from(Arc::clone(config)).connect(name, stream).await?)
+            }
+        };
+        let mut this = Self { stream, is_tls, input, used };
+        let token = token(&plugin, order.password.as_bytes(), &nonce);
         body.extend_from_slice(order.user.as_bytes());
         body.extend_from_slice(&[0, u8::try_from(token.len())?]);
         body.extend_from_slice(&token);
@@ -46,6 +70,9 @@ impl Connection {
             match packet.split_first() {
                 Some((0, _)) => return Ok(()),
                 Some((1, [3])) => {}
+                Some((1, [4])) if self.is_tls => {
+                    self.send(next, &[password, b"\0"].concat()).await?
+                }
                 Some((1, [4])) => self.send(next, &[2]).await?,
                 Some((1, pem)) => self.send(next, &seal(password, &nonce, pem)?).await?,
                 Some((0xfe, rest)) => {
@@ -97,24 +124,48 @@ impl Connection {
         Ok(())
     }
 
-    async fn send(&mut self, sequence: u8, payload: &[u8]) -> Result<(), Failure> {
+    /// Sends one packet.
+    pub(crate) async fn send(&mut self, sequence: u8, payload: &[u8]) -> Result<(), Failure> {
         let mut out = Vec::with_capacity(payload.len() + 4);
         put(&mut out, sequence, payload);
-        Ok(self.stream.write_all(&out).await?)
+        self.send_bytes(&out).await
     }
 
-    async fn packet(&mut self) -> Result<(u8, Vec<u8>), Failure> {
-        loop {
-            if let Some((sequence, payload, len)) = first(&self.input[self.used..]) {
-                let found = (sequence, payload.to_vec());
-                self.used += len;
-                return Ok(found);
-            }
-            self.input.drain(..self.used);
-            self.used = 0;
-            if self.stream.read_buf(&mut self.input).await? == 0 {
-                return Err("connection closed".into());
-            }
+    /// Sends bytes that are packets already.
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.stream.write_all(bytes).await?;
+        Ok(self.stream.flush().await?)
+    }
+
+    /// Reads the next packet.
+    pub(crate) async fn packet(&mut self) -> Result<(u8, Vec<u8>), Failure> {
+        packet(&mut self.stream, &mut self.input, &mut self.used).await
+    }
+
+    /// Reads what is there, beginning with what was read beyond the last packet.
+    pub(crate) async fn bytes(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
+        out.extend(self.input.drain(..).skip(std::mem::take(&mut self.used)));
+        if out.is_empty() && self.stream.read_buf(out).await? == 0 {
+            return Err("connection closed".into());
+        }
+        Ok(())
+    }
+}
+
+async fn packet<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    input: &mut Vec<u8>,
+    used: &mut usize,
+) -> Result<(u8, Vec<u8>), Failure> {
+    loop {
+        if let Some((sequence, payload, len)) = first(&input[*used..]) {
+            let found = (sequence, payload.to_vec());
+            *used += len;
+            return Ok(found);
+        }
+        input.drain(..std::mem::take(used));
+        if stream.read_buf(input).await? == 0 {
+            return Err("connection closed".into());
         }
     }
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Installs what is missing, and only that. The distribution's services are never started by it.
 
-INSTALLABLE='servers mysql97 mysql56 clients wordpress build static image hadolint kubernetes tools regression python redis stranger'
+INSTALLABLE='servers mysql97 mysql56 clients wordpress build static image hadolint kubernetes tools regression python redis podsim stranger'
 
 install() { # WHAT...
   local what packages=()
@@ -17,6 +17,7 @@ install() { # WHAT...
       regression) packages+=(mariadb-test);;
       python) packages+=(python3 python3-pip);;
       redis) packages+=(redis-server php-redis python3);;   # python3 drives the site
+      podsim) packages+=(mariadb-server iproute2 util-linux python3 python3-yaml php-cli php-mysql wordpress wordpress-theme-twentytwentythree curl);;
       stranger) packages+=(debootstrap);;
       mysql97) packages+=(mariadb-server);;   # for the account "mysql" and mysqld's system libraries
       mysql56)
@@ -37,7 +38,7 @@ install() { # WHAT...
   install_packages "${packages[@]}"
   for what in "$@"; do
     case $what in
-      mysql97) fetch_mysql97;;
+      mysql97|podsim) fetch_mysql97;;
       mysql56) fetch_mysql56;;
       clients) fetch_clients;;
       static) add_static_target;;

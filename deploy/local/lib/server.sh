@@ -4,6 +4,7 @@
 
 MYSQL97=${FOREBAY_MYSQL97:-$CACHE/mysql97}
 MYSQL56=${FOREBAY_MYSQL56:-$CACHE/mysql56}
+POD_CNF=$here/../components/mysql-replicated/cnf
 SERVER_ACCOUNT=mysql
 [ -n "$AS_ROOT" ] || SERVER_ACCOUNT=$(id -un)
 
@@ -144,12 +145,9 @@ basedir=$MYSQL97/usr
 plugin_dir=$MYSQL97/usr/lib/mysql/plugin
 lc_messages_dir=$MYSQL97/usr/share/mysql
 character_sets_dir=$MYSQL97/usr/share/mysql/charsets
-gtid_mode=ON
-enforce_gtid_consistency=ON
-secure_file_priv=NULL
-mysqlx=OFF
 C
-      [ "$1" = primary ] || echo super_read_only=ON;;
+      # what the pods of deploy/ replicate with
+      cat "$POD_CNF/replication.cnf" "$POD_CNF/${1%[0-9]}.cnf";;
     mysql56) cat <<C
 basedir=$MYSQL56
 lc_messages_dir=$MYSQL56/share

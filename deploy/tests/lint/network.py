@@ -5,13 +5,14 @@ from model import at, matches, name_of, namespace_of
 
 def policies(build):
     """A policy means pods that are there, by ports that they have; and everybody has one."""
-    covered = set()
+    covered = {"Ingress": set(), "Egress": set()}
     for policy in build.of("NetworkPolicy"):
         spec, namespace = policy["spec"], namespace_of(policy)
         pods = build.pods_of(spec["podSelector"], namespace)
         if not pods:
             yield f"{name_of(policy)} means nobody"
-        covered |= {p.name for p in pods}
+        for direction in spec["policyTypes"]:
+            covered[direction] |= {p.name for p in pods}
         for rule in spec.get("ingress") or []:
             for port in rule.get("ports") or []:
                 for pod in pods:
@@ -25,8 +26,10 @@ def policies(build):
                 if labels and not optional and not made and not build.pods_of(peer["podSelector"], namespace):
                     yield f"{name_of(policy)}: there are no pods {labels}"
     for pod in build.pods():
-        if pod.name not in covered and pod.namespace == "wordpress":
+        if pod.namespace == "wordpress" and pod.name not in covered["Egress"]:
             yield f"{pod.name} may talk to anybody"
+        if pod.namespace == "wordpress" and pod.name not in covered["Ingress"]:
+            yield f"{pod.name} may be talked to by anybody"
 
 
 def allowed(build, source, target, port):

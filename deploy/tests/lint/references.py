@@ -17,6 +17,24 @@ def identities(build):
             yield f"{name_of(thing)}: namespace '{namespace_of(thing)}'"
 
 
+def lengths(build):
+    """Names that are longer than the API server takes them."""
+    for thing in build.of("CronJob"):
+        if len(thing["metadata"]["name"]) > 52:
+            yield f"{name_of(thing)}: its jobs' names would be too long"
+    for pod in build.pods():
+        seen = set()
+        for name, _, protocol in pod.ports():
+            if name is None or len(name) > 15 or not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
+                yield f"{pod.name}: a port cannot be called '{name}'"
+            if name in seen:
+                yield f"{pod.name} has two ports called '{name}'"
+            seen.add(name)
+        for key, value in pod.labels.items():
+            if len(str(value)) > 63 or not isinstance(value, str):
+                yield f"{pod.name}: label {key} is '{value}'"
+
+
 def selectors(build):
     """A workload's selector means its own pods and nobody else's."""
     pods = list(build.pods())
@@ -192,11 +210,13 @@ def storage(build):
         policy = thing.get("reclaimPolicy") or at(thing, "spec", "persistentVolumeReclaimPolicy")
         if policy != "Retain":
             yield f"{name_of(thing)}: what is deleted by mistake is gone"
-    for pod in build.pods():
-        for volume in pod.spec.get("volumes") or []:
-            claim = build.find("PersistentVolumeClaim", at(volume, "persistentVolumeClaim", "claimName"), pod.namespace)
-            if claim and "ReadWriteMany" not in claim["spec"]["accessModes"]:
-                yield f"{pod.name} shares {name_of(claim)}, which one node can mount"
+    mounted = [(pod, claim) for pod in build.pods() for volume in pod.spec.get("volumes") or []
+               if (claim := build.find("PersistentVolumeClaim", at(volume, "persistentVolumeClaim", "claimName"), pod.namespace))]
+    for pod, claim in mounted:
+        # what only jobs mount is mounted by one pod at a time
+        lasts = any(other.lasting for other, theirs in mounted if theirs is claim)
+        if lasts and "ReadWriteMany" not in claim["spec"]["accessModes"]:
+            yield f"{pod.name} shares {name_of(claim)}, which one node can mount"
 
 
 def entrances(build):
@@ -297,4 +317,4 @@ def passwords(build):
             seen[value] = f"{name_of(secret)} {key}"
 
 
-RULES = [identities, selectors, services, targets, sources, leftovers, storage, entrances, accounts_of_pods, passwords]
+RULES = [identities, lengths, selectors, services, targets, sources, leftovers, storage, entrances, accounts_of_pods, passwords]

@@ -124,7 +124,7 @@ def rights(build):
             who = f"{pod.name} {container['name']}"
             inner = container.get("securityContext") or {}
             both = {**outer, **inner}
-            if not both.get("runAsNonRoot") or not both.get("runAsUser"):
+            if not both.get("runAsNonRoot") or both.get("runAsUser") == 0:
                 yield f"{who} may be root"
             if at(both, "seccompProfile", "type") != "RuntimeDefault":
                 yield f"{who} has no seccomp profile"
@@ -142,6 +142,15 @@ def rights(build):
                 yield f"{who} has no bound of memory"
             if at(resources, "limits", "cpu"):
                 yield f"{who} is throttled"
+
+
+def users(build):
+    """Every container has a user of its own number."""
+    for pod in build.pods():
+        for container in pod.containers():
+            both = {**(pod.spec.get("securityContext") or {}), **(container.get("securityContext") or {})}
+            if not both.get("runAsUser"):
+                yield f"{pod.name} {container['name']} leaves its user to the cluster"
 
 
 def images(build):
@@ -209,4 +218,4 @@ def literals(build):
                     yield f"{pod.name}: '{word}' is gone since MySQL 9"
 
 
-RULES = [probes, ends, drain_covers_endpoints, connections, rights, images, rollouts, jobs, literals]
+RULES = [probes, ends, drain_covers_endpoints, connections, rights, users, images, rollouts, jobs, literals]

@@ -2,7 +2,7 @@
 // One PHP worker under load: a connection for each request, as PHP does it. Says what it was told, a line
 // each, until the file `stop` is there.
 //   load.php write|read NAME HOST USER PASSWORD DATABASE STOP
-// "acked TIME ID", "missing TIME ID" (written, and not read back), "read TIME", "error TIME CODE AT WORDS"
+// "acked TIME ID", "missing TIME ID" (written, and not read back), "read TIME TOOK", "error TIME CODE AT WORDS"
 [, $kind, $name, $host, $user, $password, $database, $stop] = $argv;
 mysqli_report(MYSQLI_REPORT_ERROR | MYSQLI_REPORT_STRICT);
 $say = fn (string ...$words) => print(implode(' ', [$words[0], sprintf('%.3f', microtime(true)), ...array_slice($words, 1)]) . "\n");
@@ -21,8 +21,9 @@ for ($number = 0; !file_exists($stop); $number++) {
             }
         } else {
             $at = 'read';
+            $began = microtime(true);
             $connection->query('SELECT COUNT(*) FROM wp_posts')->fetch_row();
-            $say('read');
+            $say('read', sprintf('%.3f', microtime(true) - $began));
         }
         $connection->close();
     } catch (mysqli_sql_exception $error) {

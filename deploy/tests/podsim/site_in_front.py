@@ -16,15 +16,14 @@ WORDPRESS = "10.99.250.80"
 
 
 class Forebay:
-    """As the base manifest has it, but for the ports of probes: one process on the node."""
+    """One process on the node, with the configuration of deploy/base and the account of the Secret."""
 
-    def __init__(self, program, folder, names, password):
-        self.log = open(folder / "logs" / "forebay", "a")
+    def __init__(self, program, deploy, folder, names, accounts):
+        log = open(folder / "logs" / "forebay", "a")
         names.table["forebay"] = [NODE]
-        env = {**os.environ, "FOREBAY__MONITOR__USER": "monitor", "FOREBAY__MONITOR__PASSWORD": password}
-        self.process = subprocess.Popen(
-            [program, "run", "--listen", NODE + ":3306", "--admin-http", "127.0.0.1:9090", "--primary", "mysql-0.mysql",
-             "--replicas", "mysql"], env=env, stdout=self.log, stderr=self.log)
+        os.makedirs("/run/secrets")
+        os.symlink(accounts, "/run/secrets/mysql-accounts")
+        self.process = subprocess.Popen([program, "run", "--config", str(deploy / "base" / "forebay.toml")], stdout=log, stderr=log)
 
     def ready(self):
         try:
@@ -75,7 +74,8 @@ class Site:
         self.log = open(folder / "logs" / "wordpress", "a")
         source = os.environ.get("WORDPRESS_FILES", "/usr/share/wordpress")
         # Debian's package is full of links into other packages
-        subprocess.run(["cp", "-rL", source, str(self.folder / "site")] if self.folder.mkdir() is None else [], check=True)
+        self.folder.mkdir()
+        subprocess.run(["cp", "-rL", source, str(self.folder / "site")], check=True)
         shutil.copy(deploy / "local" / "wp-config.php", self.folder / "site")
         shutil.copy(deploy / "local" / "router.php", self.folder)
         (self.folder / "site/wp-content/uploads").mkdir(exist_ok=True)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::raw::Raw;
 use super::super::rules::Freshness;
 use crate::config::Mistake;
-use crate::freshness::{Level, Levels};
+use crate::freshness::{KeyedTables, Level, Levels};
 
 pub(super) fn freshness(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Freshness> {
     let all = raw.word("consistency", mistakes).and_then(|word| Level::named(&word));
@@ -14,7 +14,14 @@ pub(super) fn freshness(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Freshn
     let on_loss = raw.word("on_primary_loss", mistakes);
     let window = raw.whole("freshness.window_ms", mistakes);
     let replica_wait = raw.whole("freshness.replica_wait_ms", mistakes);
+    let follower = raw.word("freshness.follower", mistakes);
+    let keyed = KeyedTables::with(&raw.list("freshness.keyed_tables", mistakes));
+    if let Err(error) = &keyed {
+        mistakes.push(raw.mistake("freshness.keyed_tables", error.to_string()));
+    }
     Some(Freshness {
+        follower: follower? == "auto",
+        keyed_tables: keyed.ok()?,
         levels: Levels { all: all?, users, schemas },
         serves_stale: on_loss? == "serve-stale",
         window: Duration::from_millis(window?),

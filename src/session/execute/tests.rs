@@ -145,6 +145,7 @@ fn statements_go_where_their_texts_go() {
     check("prepare INSERT INTO t VALUES (?) | execute 1 | SELECT 1", "P P R");
     check("BEGIN | prepare SELECT a FROM t | execute 1 | COMMIT | execute 1", "P* P* P* P R");
     check("prepare SELECT GET_LOCK(?, 0) | SELECT 1 | execute 1 | SELECT 1", "P R P* P*");
+    check("prepare SET @a = ? | SELECT @a", "P* P*");
     check("prepare SELECT @a | SELECT 1 | execute 1 | SELECT 1", "P R P* P*");
     check("/* forebay: primary */ SELECT 1 | prepare /* forebay: primary */ SELECT ?", "P P");
     check("prepare SELECT 1 | close 1 | execute 1 | close 1 | reset 1", "R - unknown - 1243");

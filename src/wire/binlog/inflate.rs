@@ -3,19 +3,16 @@
 //! zstd for MySQL's whole transactions, zlib for MariaDB's rows. Not for the protocol's own
 //! compression. A stream that lies about its length gives nothing.
 
-use std::io::Read;
+use ruzstd::decoding::FrameDecoder;
 
 use crate::limits;
 
-/// A zstd stream of frames that inflates to at most `len` bytes; more than that is nothing.
-pub(super) fn zstd(mut bytes: &[u8], len: usize) -> Option<Vec<u8>> {
-    let mut inflated = Vec::with_capacity(len);
-    while !bytes.is_empty() {
-        let room = len.checked_sub(inflated.len())?.checked_add(1)?;
-        let frame = ruzstd::decoding::StreamingDecoder::new(&mut bytes).ok()?;
-        frame.take(u64::try_from(room).ok()?).read_to_end(&mut inflated).ok()?;
-    }
-    (inflated.len() <= len).then_some(inflated)
+/// A zstd stream of frames that inflates to `len` bytes; what is longer is nothing.
+pub(super) fn zstd(bytes: &[u8], len: usize) -> Option<Vec<u8>> {
+    let mut inflated = vec![0; len];
+    let inflated_len = FrameDecoder::new().decode_all(bytes, &mut inflated).ok()?;
+    inflated.truncate(inflated_len);
+    Some(inflated)
 }
 
 /// What MariaDB wrote in the place of rows: a byte about it, its length, and a zlib stream.

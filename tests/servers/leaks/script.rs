@@ -28,6 +28,15 @@ pub(super) enum Step {
     Close(usize),
 }
 
+impl Step {
+    /// Warnings and numbers that the statement before it has left.
+    pub(super) fn asks_what_was_left(&self) -> bool {
+        const WORDS: [&str; 6] =
+            ["WARNINGS", "ERRORS", "warning_count", "error_count", "ROW_COUNT()", "FOUND_ROWS()"];
+        matches!(self, Self::Query(text) if WORDS.iter().any(|word| text.contains(word)))
+    }
+}
+
 /// One connection from its login to its end.
 #[derive(Clone, Debug)]
 pub(super) struct Visit {

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # What the other scripts share: who this pod is, words for the log, the server's own account.
 # It takes bash, coreutils and MySQL's own programs; the image has little else.
 set -euo pipefail

@@ -1,7 +1,7 @@
 """A guest book in one file: Django, a table in MySQL, a counter of visits in Redis.
 
 GET /guestbook shows the last entries, POST /guestbook (field `text`) adds one and answers with the same
-list. It knows one database address, Forebay's. python -m guestbook migrate makes its table.
+list. It knows one database address, Forebay's. python3 -m guestbook migrate makes its table.
 """
 
 import os
@@ -44,7 +44,9 @@ settings.configure(
             "NAME": os.environ.get("DATABASE_NAME", "wordpress"),
             "CONN_MAX_AGE": 60,
             "CONN_HEALTH_CHECKS": True,
-            "OPTIONS": {"charset": "utf8mb4"},
+            # The server's own isolation level: Django's SET of another one is not carried from one server
+            # to another, and would keep each connection at the primary.
+            "OPTIONS": {"charset": "utf8mb4", "isolation_level": None},
         }
     },
     CACHES={
