@@ -3,7 +3,7 @@
 //! Replaces snapshots, never edits them; hands out leases for what `cluster::pick` chose. Finding
 //! servers and asking after them is `probe`'s; it calls back here with what it found.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -91,7 +91,7 @@ pub struct Fleet {
     /// Told when global settings may have changed.
     pub(super) unsettled: Notify,
     snapshot: ArcSwap<Snapshot>,
-    pools: ArcSwap<HashMap<ServerId, Arc<Pool>>>,
+    pools: ArcSwap<BTreeMap<ServerId, Arc<Pool>>>,
     account: ArcSwapOption<Credentials>,
     changing: Mutex<()>,
     random: AtomicU64,
@@ -182,7 +182,7 @@ impl Fleet {
 
     /// All pools.
     #[must_use]
-    pub fn pools(&self) -> Arc<HashMap<ServerId, Arc<Pool>>> {
+    pub fn pools(&self) -> Arc<BTreeMap<ServerId, Arc<Pool>>> {
         self.pools.load_full()
     }
 
@@ -388,7 +388,7 @@ impl Fleet {
         // One of the operator's connections is the watcher's.
         let connections_max = self.policy.connections_max.saturating_sub(1).max(1);
         let pool = Pool::new(server.id, dialer, connections_max, counters);
-        let mut pools = HashMap::clone(&self.pools.load());
+        let mut pools = BTreeMap::clone(&self.pools.load());
         pools.insert(server.id, pool);
         self.pools.store(Arc::new(pools));
         self.change(|snapshot| snapshot.with_server(server.clone()));
