@@ -249,9 +249,9 @@ impl Fleet {
         if sight == Sight::Stream
             && let Some(position) = write.position
         {
-            let last = self.freshness.last();
+            // In this order: if it is shown, the last number is not below its own.
             let is_shown = self.freshness.covers(&position);
-            return (last, (!is_shown).then_some(position));
+            return (self.freshness.last(), (!is_shown).then_some(position));
         }
         let names: Vec<&[u8]>;
         let touched = match &write.schemas {

@@ -293,7 +293,7 @@ impl Follower {
         let at = Instant::now().into_std();
         whole.touched(&self.layout, |touched| {
             let touched = if position.is_some() { touched } else { Touched::Everything };
-            freshness.record(Written { touched, position: position.clone(), at })
+            freshness.record_streamed(Written { touched, position: position.clone(), at })
         });
         if let (Some(heard), Some(position)) = (&mut self.heard, &position) {
             let _same_kind = heard.union(position);
