@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-pub use floor::{Floors, Rows, Sizes, TableRows, Touched};
+pub use floor::{Floors, Rows, Sizes, TableRows, Touched, Width};
 pub use key::{Collation, Key};
 pub use keyed::{KeyColumn, KeyColumns, KeyKind, KeyedTables};
 pub use level::{Level, Levels, Sight};
@@ -149,6 +149,15 @@ impl Freshness {
     /// What every read must have seen, whatever it reads. No floor is below it.
     pub fn floor_of_none(&self) -> Ordinal {
         self.floor_of_all().unwrap_or_else(|| self.floors.everything())
+    }
+
+    /// The floor of these rows, and the widest name that asks for so much. For people: `floor` is
+    /// what counts.
+    pub fn explain(&self, rows: &TableRows<'_>) -> (Ordinal, Width) {
+        match self.floor_of_all() {
+            Some(quiet) => (quiet, Width::Everything),
+            None => self.floors.explain(rows).unwrap_or((self.last(), Width::Everything)),
+        }
     }
 
     /// How many names have a floor of their own.

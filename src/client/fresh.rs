@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use crate::client::serve::Conversation;
 use crate::freshness::{Level, Sight};
 use crate::limits;
-use crate::session::observe::Write;
+use crate::session::observe::{Said, Write};
 use crate::session::own::Due;
-use crate::session::plan::Policy;
+use crate::session::plan::{Policy, Reason};
 use crate::sql::Statement;
 
 impl Conversation {
@@ -73,6 +73,24 @@ impl Conversation {
             self.session.own.note_fence(asked.into_std());
         }
         is_back
+    }
+
+    /// For the log: what kept a read from the replicas.
+    pub(super) fn tell_floor(&self, why: Reason, said: Said<'_>) {
+        let Said::Statement(it, text) = said else { return };
+        if why != Reason::NotFresh || !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        // What is bound is not looked at.
+        let text = if self.call.is_some() { b"" } else { text };
+        if let Some(deciding) = self.session.deciding(it, text, &self.house.fleet.freshness) {
+            tracing::debug!(
+                session = self.session.id,
+                by = %deciding,
+                write = deciding.floor.0,
+                "no replica has what a read must have seen"
+            );
+        }
     }
 
     /// A write was done: reads will wait for it. To be called before its client is told.

@@ -78,7 +78,8 @@ pub(super) const KEYS: &[Key] = &[
         "mode",
         "split",
         Kind::Word(Mode::NAMES),
-        "`split` sends proved reads to replicas, `primary` sends everything to the primary.",
+        "`split` sends proved reads to replicas, `primary` sends everything to the primary; `observe` \
+         does that too and counts what `split` would have done.",
     ),
     key(
         "consistency",

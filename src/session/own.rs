@@ -90,6 +90,12 @@ impl Own {
         self.wrote
     }
 
+    /// Its writes that the stream may not have shown yet.
+    #[must_use]
+    pub const fn awaited(&self) -> Option<&Position> {
+        self.awaited.as_ref()
+    }
+
     /// What a read of a replica has to wait for that is planned now. `shared`: when the last fence
     /// left that is back, whoever asked for it.
     pub fn due(
