@@ -2,7 +2,7 @@
 //!
 //! `GET /livez` the process answers · `GET /readyz` clients may be sent here · `GET /metrics` for
 //! Prometheus · `GET /` the status page · `GET /explain?sql=...` where a statement would go ·
-//! `POST /mode` with `primary` or `split` · `POST /drain` · `POST /reload`.
+//! `POST /mode` with `primary`, `observe` or `split` · `POST /drain` · `POST /reload`.
 //!
 //! `console` answers SQL at a port of its own. Both decide nothing: they ask `Facts` and pass
 //! demands to `control`. There are no passwords and no statements of clients in what they show.
@@ -12,12 +12,16 @@
 pub mod console;
 mod explain;
 mod http;
+mod live;
+mod observed;
 mod page;
 
 use std::sync::Arc;
 
 pub use explain::{explain, facts, verdict};
 pub use http::serve;
+pub use live::{Question, live};
+pub use observed::observed;
 pub use page::{Status, Table};
 
 use crate::control::Control;
@@ -30,8 +34,9 @@ pub trait Facts: Send + Sync {
     /// What is known about one topic, as a table.
     fn table(&self, topic: Topic<'_>) -> Table;
 
-    /// Where a statement would go and why, as text; `explain` writes it.
-    fn explain(&self, sql: &str) -> String;
+    /// Where a statement would go and why, as text; `explain` writes it, and `live` what it must
+    /// have seen now. `schema`: the current one of who would send it.
+    fn explain(&self, sql: &str, schema: Option<&str>) -> String;
 
     /// The page that Prometheus reads, or why there is none.
     fn metrics(&self) -> Result<String, String>;

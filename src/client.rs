@@ -16,6 +16,7 @@ mod novelty;
 pub mod patience;
 pub mod read;
 pub mod registry;
+mod rehearse;
 pub mod relay;
 mod replay;
 mod revoke;

@@ -45,11 +45,13 @@ pub enum Mode {
     Primary,
     /// Proved reads go to replicas.
     Split,
+    /// Everything goes to the primary, and it is counted what `Split` would do with each read.
+    Observe,
 }
 
 impl Mode {
     /// Every mode, in the order in which the reference lists them.
-    pub const NAMES: &'static [&'static str] = &["primary", "split"];
+    pub const NAMES: &'static [&'static str] = &["primary", "observe", "split"];
 
     /// The word for it in configuration, flags and requests.
     #[must_use]
@@ -57,6 +59,7 @@ impl Mode {
         match self {
             Self::Primary => "primary",
             Self::Split => "split",
+            Self::Observe => "observe",
         }
     }
 
@@ -66,6 +69,7 @@ impl Mode {
         match name {
             "primary" => Some(Self::Primary),
             "split" => Some(Self::Split),
+            "observe" => Some(Self::Observe),
             _ => None,
         }
     }
@@ -189,10 +193,10 @@ impl Control {
     /// How to route now.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        if self.mode.load(Ordering::Relaxed) == Mode::Primary as u8 {
-            Mode::Primary
-        } else {
-            Mode::Split
+        match self.mode.load(Ordering::Relaxed) {
+            mode if mode == Mode::Split as u8 => Mode::Split,
+            mode if mode == Mode::Observe as u8 => Mode::Observe,
+            _ => Mode::Primary,
         }
     }
 
@@ -295,9 +299,11 @@ mod tests {
         control.clone().set_mode(Mode::Split);
         assert_eq!(control.mode(), Mode::Split);
         for name in Mode::NAMES {
-            assert_eq!(Mode::parse(name).map(Mode::name), Some(*name));
+            let mode = Mode::parse(name).unwrap();
+            control.set_mode(mode);
+            assert_eq!((mode.name(), control.mode()), (*name, mode));
         }
-        assert_eq!(Mode::parse("observe"), None);
+        assert_eq!(Mode::parse("replica"), None);
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-pub use floor::{Floors, Rows, Sizes, TableRows, Touched};
+pub use floor::{Floors, Rows, Sizes, TableRows, Touched, Width};
 pub use key::{Collation, Key};
 pub use keyed::{KeyColumn, KeyColumns, KeyKind, KeyedTables};
 pub use level::{Level, Levels, Sight};
@@ -107,12 +107,26 @@ impl Freshness {
 
     /// Raises the floors of what was written. To be called before the client is told.
     pub fn record(&self, written: Written<'_>) -> Ordinal {
+        self.raise(written, Pending::push)
+    }
+
+    /// The same for what was read from the primary's log. It may stand there before the primary
+    /// has executed it, so a fence that lacks it says nothing.
+    pub fn record_streamed(&self, written: Written<'_>) -> Ordinal {
+        self.raise(written, Pending::push_streamed)
+    }
+
+    fn raise(
+        &self,
+        written: Written<'_>,
+        push: fn(&mut Pending, Option<Position>, Instant) -> Ordinal,
+    ) -> Ordinal {
         let mut pending = self.lock();
         if written.position.as_ref().is_some_and(|it| !it.is_empty() && pending.has_seen(it)) {
             // Whoever came first with it has raised them.
             return self.last();
         }
-        let ordinal = pending.push(written.position, written.at);
+        let ordinal = push(&mut pending, written.position, written.at);
         self.quiet.store(0, Ordering::Release);
         self.floors.raise(&written.touched, ordinal);
         self.last.store(ordinal.0, Ordering::Release);
@@ -135,6 +149,15 @@ impl Freshness {
     /// What every read must have seen, whatever it reads. No floor is below it.
     pub fn floor_of_none(&self) -> Ordinal {
         self.floor_of_all().unwrap_or_else(|| self.floors.everything())
+    }
+
+    /// The floor of these rows, and the widest name that asks for so much. For people: `floor` is
+    /// what counts.
+    pub fn explain(&self, rows: &TableRows<'_>) -> (Ordinal, Width) {
+        match self.floor_of_all() {
+            Some(quiet) => (quiet, Width::Everything),
+            None => self.floors.explain(rows).unwrap_or((self.last(), Width::Everything)),
+        }
     }
 
     /// How many names have a floor of their own.

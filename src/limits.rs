@@ -101,6 +101,8 @@ pub const FLOOR_TABLES_MAX: usize = 16 * 1024;
 pub const FLOOR_KEYS_PER_TABLE_MAX: usize = 16 * 1024;
 /// Keys of all tables.
 pub const FLOOR_KEYS_MAX: usize = 64 * 1024;
+/// Tables that one connection is remembered to have written, in mode `observe`.
+pub const TABLES_OBSERVED_MAX: usize = 64;
 /// Keys of one table in one write; with more it is a write of the table.
 pub const FLOOR_KEYS_PER_WRITE_MAX: usize = 1024;
 /// With fewer names than this it is not worth a look which are of use still.

@@ -17,7 +17,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use follower::FollowerCounters;
 pub use gauge::{Gauges, PoolState};
-pub use label::{BackendLogin, Blame, Label, Labelled, Login, Retried, Target};
+pub use label::{BackendLogin, Blame, Careless, Label, Labelled, Login, Observed, Retried, Target};
 pub use route::RouteCounters;
 pub use server::{ServerCounters, Servers};
 pub use timing::{Lap, Sampler, Stopwatch, Timings};
@@ -53,6 +53,10 @@ pub struct Metrics {
     pub follower: FollowerCounters,
     /// Reads of replicas while no primary could be reached.
     pub reads_unfenced: IntCounter,
+    /// What mode `split` would have done with reads.
+    pub observed_reads: Labelled<Observed>,
+    /// What other rules would have answered stale.
+    pub observed_stale: Labelled<Careless>,
     /// Errors that clients were told, by culprit.
     pub errors: Labelled<Blame>,
     /// Clients that were cut at the end of a drain.
@@ -93,6 +97,8 @@ impl Metrics {
             replica_wait_seconds: name::REPLICA_WAIT_SECONDS.histogram(&registry, WAITS)?,
             follower: FollowerCounters::new(&registry, WAITS)?,
             reads_unfenced: name::READS_UNFENCED.counter(&registry)?,
+            observed_reads: Labelled::new(&name::OBSERVED_READS, &registry)?,
+            observed_stale: Labelled::new(&name::OBSERVED_STALE, &registry)?,
             errors: Labelled::new(&name::ERRORS, &registry)?,
             drain_cut: name::DRAIN_CUT.counter(&registry)?,
             bugs: name::BUGS.counter(&registry)?,

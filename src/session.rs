@@ -18,6 +18,7 @@ pub mod own;
 pub mod plan;
 pub mod prepared;
 pub mod refusal;
+pub mod rehearse;
 #[cfg(test)]
 mod tests;
 pub mod variable;

@@ -130,7 +130,14 @@ fn explain(request: &Request<Incoming>, desk: &Desk) -> Answer {
         }
         _ => return plain(StatusCode::BAD_REQUEST, "ask /explain?sql=SELECT+1\n"),
     };
-    let text = desk.facts.explain(&sql);
+    let schema = match parameter(request.uri().query().unwrap_or(""), "schema") {
+        Some(None) => {
+            return plain(StatusCode::BAD_REQUEST, "schema must be percent-encoded UTF-8\n");
+        }
+        Some(Some(schema)) => Some(schema).filter(|name| !name.is_empty()),
+        None => None,
+    };
+    let text = desk.facts.explain(&sql, schema.as_deref());
     match wants_html(request.headers()) {
         true => typed(StatusCode::OK, HTML, page::explain_html(&sql, &text)),
         false => typed(StatusCode::OK, TEXT, text),

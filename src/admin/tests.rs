@@ -32,8 +32,9 @@ impl Facts for Fixed {
         Table { title: format!("{topic:?}"), ..Table::default() }
     }
 
-    fn explain(&self, sql: &str) -> String {
-        explain(&Classifier::new(7), sql, SqlMode::default())
+    fn explain(&self, sql: &str, schema: Option<&str>) -> String {
+        let schema = schema.map_or(String::new(), |name| format!("in {name}\n"));
+        schema + &explain(&Classifier::new(7), sql, SqlMode::default())
     }
 
     fn metrics(&self) -> Result<String, String> {
@@ -112,6 +113,8 @@ async fn every_page_answers() {
     check(at, "GET /|Accept: text/html,*/*", 200, "<td class=\"good\">up</td>").await;
     check(at, "GET /|Accept: text/html", 200, "<td>&lt;script&gt;</td><td class=\"bad\">").await;
     check(at, "GET /explain?sql=SELECT+ID+FROM+wp_posts", 200, "goes to     replica").await;
+    check(at, "GET /explain?schema=wp&sql=SELECT+1", 200, "in wp\nSELECT 1").await;
+    check(at, "GET /explain?sql=SELECT+1&schema=%zz", 400, "percent-encoded").await;
     check(at, "GET /explain?sql=SET+NAMES+utf8mb4", 200, "from memory once the primary").await;
     check(at, "GET /explain?x=1&sql=DELETE%20FROM%20t", 200, "goes to     primary").await;
     check(at, "GET /explain?sql=%3Cb%3E|Accept: text/html", 200, "value=\"&lt;b&gt;\"").await;
@@ -123,7 +126,10 @@ async fn demands_reach_whoever_obeys_them() {
     control.enter(Phase::Serving);
     check(at, "POST /mode||primary\n", 200, "mode is primary").await;
     assert_eq!(control.mode(), Mode::Primary);
-    check(at, "POST /mode||observe", 400, "primary, split").await;
+    check(at, "POST /mode||observe", 200, "mode is observe").await;
+    assert_eq!(control.mode(), Mode::Observe);
+    check(at, "POST /mode||primary", 200, "mode is primary").await;
+    check(at, "POST /mode||replica", 400, "primary, observe, split").await;
     check(at, "POST /mode|Origin: http://elsewhere||split", 403, "").await;
     check(at, "POST /mode|Sec-Fetch-Site: cross-site||split", 403, "").await;
     assert_eq!(control.mode(), Mode::Primary);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::admin::{self, Facts, Status, Table, Topic};
+use crate::admin::{self, Facts, Question, Status, Table, Topic};
 use crate::client::house::House;
 use crate::cluster::{Health, Role, Server};
 use crate::config::rules::Setting;
@@ -68,8 +68,16 @@ impl Shown {
 
     fn route(&self, sql: &str) -> Table {
         let facts = admin::facts(&self.house.classifier, sql, self.mode());
-        let rows = facts.into_iter().map(|(name, value)| vec![name.into(), value]);
+        let live = self.live(sql, None).into_iter().map(|(name, value)| vec![name, value]);
+        let rows = facts.into_iter().map(|(name, value)| vec![name.into(), value]).chain(live);
         Table::new("Where a statement would go", &["fact", "value"], rows.collect())
+    }
+
+    /// What it must have seen, and who has.
+    fn live(&self, sql: &str, schema: Option<&str>) -> Vec<(String, String)> {
+        let House { fleet, classifier, levels, .. } = &*self.house;
+        let question = Question { sql, schema, mode: self.mode() };
+        admin::live(classifier, question, levels, &fleet.freshness, &fleet.snapshot())
     }
 
     fn routes(&self) -> Table {
@@ -94,7 +102,8 @@ impl Facts for Shown {
     fn status(&self) -> Status {
         let control = &self.house.control;
         let fact = |name: &str, value: String| (name.to_owned(), value);
-        Status {
+        let observed = admin::observed(&self.house.metrics);
+        let mut status = Status {
             facts: vec![
                 fact("phase", control.phase().name().into()),
                 fact("mode", control.mode().name().into()),
@@ -104,7 +113,9 @@ impl Facts for Shown {
                 fact("up for", format!("{} s", self.started.elapsed().as_secs())),
             ],
             tables: vec![self.servers(), self.routes()],
-        }
+        };
+        status.facts.extend(observed);
+        status
     }
 
     fn table(&self, topic: Topic<'_>) -> Table {
@@ -117,8 +128,16 @@ impl Facts for Shown {
         }
     }
 
-    fn explain(&self, sql: &str) -> String {
-        admin::explain(&self.house.classifier, sql, self.mode())
+    fn explain(&self, sql: &str, schema: Option<&str>) -> String {
+        let mut text = admin::explain(&self.house.classifier, sql, self.mode());
+        let live = self.live(sql, schema);
+        if !live.is_empty() {
+            text.push_str("\nAt this moment:\n");
+        }
+        for (name, value) in live {
+            text.push_str(&format!("  {name:<11} {value}\n"));
+        }
+        text
     }
 
     fn metrics(&self) -> Result<String, String> {
@@ -145,6 +164,10 @@ impl Facts for Shown {
             for (hold, sessions) in self.house.registry.holds() {
                 gauges.holds(hold.label(), sessions);
             }
+            let sizes = fleet.freshness.floor_sizes();
+            gauges.floors("schemas", sizes.schemas);
+            gauges.floors("tables", sizes.tables);
+            gauges.floors("keys", sizes.keys);
         });
         rendered.map_err(|error| error.to_string())
     }

@@ -249,13 +249,13 @@ impl Fleet {
         if sight == Sight::Stream
             && let Some(position) = write.position
         {
-            let last = self.freshness.last();
+            // In this order: if it is shown, the last number is not below its own.
             let is_shown = self.freshness.covers(&position);
-            return (last, (!is_shown).then_some(position));
+            return (self.freshness.last(), (!is_shown).then_some(position));
         }
         let names: Vec<&[u8]>;
         let touched = match &write.schemas {
-            Some(schemas) if sight == Sight::None => {
+            Some(schemas) if sight == Sight::None && write.position.is_none() => {
                 names = schemas.iter().map(|name| &**name).collect();
                 Touched::Schemas(&names)
             }
@@ -349,6 +349,7 @@ impl Fleet {
     pub fn meet(&self, address: &str, identity: &Identity, flavour: Flavour) -> ServerId {
         let snapshot = self.snapshot.load();
         if let Some(known) = snapshot.find_identity(identity) {
+            self.follow_to(known, address);
             return known;
         }
         let id = snapshot.next_id();
@@ -357,6 +358,21 @@ impl Fleet {
         tracing::info!(%address, %identity, "replica found");
         self.join(server, Some((identity.clone(), flavour)));
         id
+    }
+
+    /// A replica that went away is back elsewhere: a pod has a new address at each start.
+    fn follow_to(&self, id: ServerId, address: &str) {
+        let snapshot = self.snapshot.load();
+        let Some(server) = snapshot.server(id) else { return };
+        let is_away = server.role == Role::Reader && !server.health.serves_reads();
+        if !is_away || server.answers_at(address) {
+            return;
+        }
+        tracing::info!(from = %server.address, to = %address, "replica moved");
+        if let Some(pool) = self.pool(id) {
+            pool.dialer().reach_at(std::iter::once(address.to_owned()));
+        }
+        self.change(|snapshot| snapshot.with_address(id, address));
     }
 
     /// A server is known at this address and answers its watcher: nobody else can be there, for

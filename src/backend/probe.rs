@@ -293,7 +293,7 @@ async fn fence(fleet: &Fleet, id: ServerId, connection: &mut Connection) -> Resu
         fleet.truth.tell(position.clone(), asked);
     }
     settle(fleet, covers, told.position).await;
-    fleet.fences.complete(round);
+    fleet.fences.complete(round, asked);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! `forebay mode primary|split`: asks a running proxy, over its admin port, to route differently.
+//! `forebay mode primary|observe|split`: asks a running proxy, over its admin port, to route differently.
 //!
 //! One request written by hand, because a client for it would be larger than the rest of this.
 
@@ -16,7 +16,8 @@ use crate::limits;
 /// What to change, and where.
 #[derive(Args, Debug)]
 pub(super) struct Change {
-    /// primary sends everything to the primary, split sends proved reads to replicas.
+    /// primary sends everything to the primary, split sends proved reads to replicas, observe sends
+    /// everything to the primary and counts what split would have done.
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(Mode::NAMES))]
     mode: String,
     /// The admin port of the running proxy.

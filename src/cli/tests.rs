@@ -78,7 +78,7 @@ async fn a_running_proxy_is_told_to_change_its_mode() {
         fn table(&self, _: Topic<'_>) -> Table {
             Table::default()
         }
-        fn explain(&self, _: &str) -> String {
+        fn explain(&self, _: &str, _: Option<&str>) -> String {
             String::new()
         }
         fn metrics(&self) -> Result<String, String> {

@@ -150,6 +150,7 @@ impl Conversation {
     pub(super) fn reset(&mut self) {
         self.leave();
         self.session.reset();
+        self.rehearsal = None;
         self.begin_request();
         if self.session.mode().flavour == Flavour::MariaDb {
             begin_charset(&mut self.session, &self.house, self.charset);
@@ -167,6 +168,7 @@ impl Conversation {
             return Ok(Next::End);
         };
         self.leave();
+        self.rehearsal = None;
         let unread = std::mem::take(&mut self.unread);
         let changing =
             change_user(&mut self.client, &door, &self.peer, &request, self.capabilities, unread);

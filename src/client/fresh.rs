@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use crate::client::serve::Conversation;
 use crate::freshness::{Level, Sight};
 use crate::limits;
-use crate::session::observe::Write;
+use crate::session::observe::{Said, Write};
 use crate::session::own::Due;
-use crate::session::plan::Policy;
+use crate::session::plan::{Policy, Reason};
 use crate::sql::Statement;
 
 impl Conversation {
@@ -24,7 +24,12 @@ impl Conversation {
         if level == Level::Eventual || sight == Sight::None {
             return policy;
         }
-        match self.session.own.due(level, sight, Instant::now().into_std()) {
+        let now = Instant::now();
+        let shared = match sight {
+            Sight::Fences => self.house.fleet.fences.shared(now),
+            Sight::None | Sight::Stream => None,
+        };
+        match self.session.own.due(level, sight, shared, now.into_std()) {
             Due::Nothing => policy,
             due => Box::pin(self.catch_up(due, level, policy)).await,
         }
@@ -54,7 +59,8 @@ impl Conversation {
                     };
                 }
             }
-            due = self.session.own.due(level, self.house.fleet.fences.sight(), begun.into_std());
+            let sight = self.house.fleet.fences.sight();
+            due = self.session.own.due(level, sight, None, begun.into_std());
         }
     }
 
@@ -67,6 +73,24 @@ impl Conversation {
             self.session.own.note_fence(asked.into_std());
         }
         is_back
+    }
+
+    /// For the log: what kept a read from the replicas.
+    pub(super) fn tell_floor(&self, why: Reason, said: Said<'_>) {
+        let Said::Statement(it, text) = said else { return };
+        if why != Reason::NotFresh || !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        // What is bound is not looked at.
+        let text = if self.call.is_some() { b"" } else { text };
+        if let Some(deciding) = self.session.deciding(it, text, &self.house.fleet.freshness) {
+            tracing::debug!(
+                session = self.session.id,
+                by = %deciding,
+                write = deciding.floor.0,
+                "no replica has what a read must have seen"
+            );
+        }
     }
 
     /// A write was done: reads will wait for it. To be called before its client is told.
@@ -83,7 +107,7 @@ impl Conversation {
     /// statements are answered meanwhile.
     pub(super) fn begin_request(&mut self) {
         let fences = &self.house.fleet.fences;
-        if fences.sight() == Sight::Stream && self.session.own.begin_request() {
+        if fences.sight() != Sight::None && self.session.own.begin_request() {
             let round = fences.ask();
             self.session.own.ask(round.0, Instant::now().into_std());
         }

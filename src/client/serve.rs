@@ -35,6 +35,7 @@ use crate::session::answer::Local;
 use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Verdict, is_misroute};
 use crate::session::plan::{Forward, Kind, Plan, Reason};
 use crate::session::refusal::Refusal;
+use crate::session::rehearse::Rehearsal;
 use crate::sql::kill::Kill;
 use crate::sql::{Classifier, Mode, Statement, Verb};
 use crate::wire::capability::Capabilities;
@@ -78,6 +79,8 @@ pub struct Conversation {
     pub(super) in_flight: bool,
     /// The answer to the command on its way is to be remembered.
     pub(super) draft: Option<Box<Draft>>,
+    /// Mode `observe`: what it takes to say what splitting would do.
+    pub(super) rehearsal: Option<Box<Rehearsal>>,
 }
 
 /// How a conversation goes on.
@@ -124,6 +127,7 @@ impl Conversation {
             begins: 1,
             in_flight: false,
             draft: None,
+            rehearsal: None,
         }
     }
 
@@ -177,6 +181,7 @@ impl Conversation {
                         return Ok(Next::Command);
                     }
                 }
+                self.rehearse(&statement, text);
                 let policy = self.policy(&statement).await;
                 let plan = match statement.verb {
                     _ if self.lacks_file(&statement) => Plan::Refuse(Refusal::LocalInfileOff),
@@ -313,6 +318,7 @@ impl Conversation {
                     if self.seat.is_interrupted() {
                         return Box::pin(self.stop_before(lease, role, message)).await;
                     }
+                    self.tell_floor(it.why, said);
                     let again = self.attempt(&mut it, (lease, role), said, message, buffers);
                     if !again.await? {
                         return Ok(());

@@ -181,6 +181,8 @@ impl Conversation {
         }
         let ties = Ties { cursor: head.flags != 0, streams: message.rest.is_some() };
         let statement = self.facts_of(&source);
+        // What is bound is not looked at: any row may be read.
+        self.rehearse(&statement, b"");
         let policy = self.policy(&statement).await;
         let freshness = &self.house.fleet.freshness;
         let plan = self.session.plan_execute(&statement, ties, policy, freshness);

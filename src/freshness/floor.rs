@@ -50,6 +50,19 @@ pub enum Rows<'a> {
     Keys(&'a [Key]),
 }
 
+/// How wide the name is whose last write asks for a floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Width {
+    /// The rows that are read, by their keys.
+    Rows,
+    /// The table.
+    Table,
+    /// Its schema.
+    Schema,
+    /// All that there is.
+    Everything,
+}
+
 /// How many names are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
@@ -141,6 +154,12 @@ impl Floors {
         }
     }
 
+    /// The floor of these rows, and the widest name that asks for so much. `None`: names that
+    /// cannot be compared.
+    pub fn explain(&self, rows: &TableRows<'_>) -> Option<(Ordinal, Width)> {
+        self.read().explain(rows)
+    }
+
     /// What every read must have seen, whatever it reads.
     pub fn everything(&self) -> Ordinal {
         self.read().everything
@@ -224,6 +243,21 @@ impl Map {
         let Some(schema) = self.schemas.get(name.as_ref()) else { return Some(self.everything) };
         let table = schema.tables.get(table.as_ref());
         Some(table.map_or(schema.whole, |table| table.of(rows.rows).max(schema.whole)))
+    }
+
+    fn explain(&self, rows: &TableRows<'_>) -> Option<(Ordinal, Width)> {
+        let floor = self.of_table(rows)?.max(self.everything);
+        let schema = self.schemas.get(fold(rows.schema)?.as_ref());
+        let table = schema.and_then(|schema| schema.tables.get(fold(rows.table)?.as_ref()));
+        let is_of_table =
+            matches!(rows.rows, Rows::All) || table.is_some_and(|it| it.whole >= floor);
+        let width = match schema {
+            _ if self.everything >= floor => Width::Everything,
+            Some(schema) if schema.whole >= floor => Width::Schema,
+            _ if is_of_table => Width::Table,
+            _ => Width::Rows,
+        };
+        Some((floor, width))
     }
 
     fn sweep_if_due(&mut self) {

@@ -13,6 +13,7 @@ pub struct Gauges {
     server_up: IntGaugeVec,
     findings: IntGaugeVec,
     holds: IntGaugeVec,
+    floors: IntGaugeVec,
 }
 
 /// What a pooled connection is doing.
@@ -33,6 +34,7 @@ impl Gauges {
             server_up: name::SERVER_UP.gauges(registry)?,
             findings: name::SERVER_FINDINGS.gauges(registry)?,
             holds: name::HOLDS.gauges(registry)?,
+            floors: name::FLOORS.gauges(registry)?,
         })
     }
 
@@ -59,6 +61,11 @@ impl Gauges {
     /// Sessions that hold a connection for this reason.
     pub fn holds(&mut self, reason: &str, sessions: usize) {
         self.holds.with_label_values(&[reason]).add(whole(sessions));
+    }
+
+    /// Names of one kind (`schemas`, `tables`, `keys`) that have a floor of their own.
+    pub fn floors(&mut self, kind: &str, names: usize) {
+        self.floors.with_label_values(&[kind]).set(whole(names));
     }
 }
 

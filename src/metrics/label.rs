@@ -130,6 +130,22 @@ labels! {
         Missing = "missing",
     }
 
+    /// What mode `split` would have done with a read.
+    Observed {
+        /// A replica had what it must have seen.
+        Replica = "replica",
+        /// None had, or it had to go to the primary.
+        Primary = "primary",
+    }
+
+    /// Rules that answer reads stale.
+    Careless {
+        /// Any replica.
+        Eventual = "eventual",
+        /// HyperDB's: any, unless its connection has written to a table that it names.
+        HyperDb = "hyperdb",
+    }
+
     /// Who is to blame for an error.
     Blame {
         /// The client asked for what it may not have.

@@ -131,6 +131,24 @@ pub(super) const READS_UNFENCED: Definition = counter(
     &[],
     "Reads of replicas while no primary could be reached: they have seen what was known last.",
 );
+pub(super) const OBSERVED_READS: Definition = counter(
+    "forebay_observed_reads_total",
+    &["outcome"],
+    "Mode observe: proved reads by what split would have done (replica: one had what the read must \
+     have seen; primary: none had, or the read had to go there).",
+);
+pub(super) const OBSERVED_STALE: Definition = counter(
+    "forebay_observed_stale_total",
+    &["rule"],
+    "Mode observe: of these, how many another rule would have answered stale (eventual: any \
+     replica; hyperdb: any, unless the connection itself wrote to a table that the read names).",
+);
+pub(super) const FLOORS: Definition = gauge(
+    "forebay_floors",
+    &["kind"],
+    "Schemas, tables and keys of which it is known when they were last written (schemas, tables, \
+     keys).",
+);
 pub(super) const ERRORS: Definition = counter(
     "forebay_errors_total",
     &["blame"],
@@ -185,6 +203,9 @@ pub(super) const ALL: &[&Definition] = &[
     &FOLLOWER_BYTES,
     &FOLLOWER_DELAY_SECONDS,
     &READS_UNFENCED,
+    &OBSERVED_READS,
+    &OBSERVED_STALE,
+    &FLOORS,
     &ERRORS,
     &HOLDS,
     &DRAIN_CUT,

@@ -24,6 +24,8 @@ fn full_page() -> String {
     server.logins.inc(BackendLogin::Done);
     server.misroutes.inc();
     metrics.errors.inc(Blame::Server);
+    metrics.observed_reads.inc(Observed::Replica);
+    metrics.observed_stale.inc(Careless::HyperDb);
     metrics
         .render(|gauges| {
             gauges.pool("db-1:3306", PoolState::Idle, 3);
@@ -33,6 +35,7 @@ fn full_page() -> String {
             gauges.server("db-1:3306", "primary", true);
             gauges.finding("db-1:3306", "filtered");
             gauges.holds("transaction", 2);
+            gauges.floors("keys", 5);
         })
         .unwrap()
 }
@@ -57,6 +60,9 @@ fn what_was_counted_is_shown() {
         r#"forebay_misroute_total{server="db-1:3306"} 1"#,
         r#"forebay_errors_total{blame="server"} 1"#,
         r#"forebay_holds{reason="transaction"} 2"#,
+        r#"forebay_floors{kind="keys"} 5"#,
+        r#"forebay_observed_reads_total{outcome="replica"} 1"#,
+        r#"forebay_observed_stale_total{rule="hyperdb"} 1"#,
     ] {
         assert!(page.lines().any(|found| found == line), "no line {line} in\n{page}");
     }

@@ -31,7 +31,7 @@ impl Facts for Fixed {
         Table::new("", &["topic"], rows)
     }
 
-    fn explain(&self, _: &str) -> String {
+    fn explain(&self, _: &str, _: Option<&str>) -> String {
         String::new()
     }
 
