@@ -107,12 +107,26 @@ impl Freshness {
 
     /// Raises the floors of what was written. To be called before the client is told.
     pub fn record(&self, written: Written<'_>) -> Ordinal {
+        self.raise(written, Pending::push)
+    }
+
+    /// The same for what was read from the primary's log. It may stand there before the primary
+    /// has executed it, so a fence that lacks it says nothing.
+    pub fn record_streamed(&self, written: Written<'_>) -> Ordinal {
+        self.raise(written, Pending::push_streamed)
+    }
+
+    fn raise(
+        &self,
+        written: Written<'_>,
+        push: fn(&mut Pending, Option<Position>, Instant) -> Ordinal,
+    ) -> Ordinal {
         let mut pending = self.lock();
         if written.position.as_ref().is_some_and(|it| !it.is_empty() && pending.has_seen(it)) {
             // Whoever came first with it has raised them.
             return self.last();
         }
-        let ordinal = pending.push(written.position, written.at);
+        let ordinal = push(&mut pending, written.position, written.at);
         self.quiet.store(0, Ordering::Release);
         self.floors.raise(&written.touched, ordinal);
         self.last.store(ordinal.0, Ordering::Release);

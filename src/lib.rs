@@ -28,6 +28,7 @@
 //! | why is a connection not given back? | [`session::hold`], [`cluster::ledger`] |
 //! | a visitor sees an old page after a save | [`freshness`] |
 //! | how far is a replica, and is it fit? | `backend::progress`, [`cluster::condition`] |
+//! | what did others write? | [`wire::binlog`], [`freshness::transaction`], `backend::follow` |
 //! | which replica, and why that one? | [`cluster::pick`](mod@cluster::pick) |
 //! | what is sent in front of a statement? | `backend::setup` |
 //! | what is answered without a server? | [`session::local`], `backend::replays` |

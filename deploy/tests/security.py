@@ -25,7 +25,6 @@ EXCEPTIONS = {
     ("CKV_K8S_25", "StatefulSet.nfs.nfs-server"): "Ganesha reads everybody's files",
     ("CKV_K8S_37", "StatefulSet.nfs.nfs-server"): "Ganesha reads everybody's files",
     ("CKV_K8S_38", "StatefulSet.nfs.nfs-server"): "it makes volumes for claims",
-    ("CKV2_K8S_6", "Pod.nfs.nfs-server"): "the nodes mount it, and nodes are not pods",
 }
 
 
@@ -39,7 +38,8 @@ def ask(rendered, packages):
         pathlib.Path(folder, "all.yaml").write_text(yaml.safe_dump_all(found.values()))
         answer = subprocess.run(
             [sys.executable, "-m", "checkov.main", "--directory", folder, "--framework", "kubernetes",
-             "--skip-download", "--quiet", "--compact", "--output", "json"],
+             # which pods have a NetworkPolicy, the lint knows: this check reads no matchExpressions
+             "--skip-check", "CKV2_K8S_6", "--skip-download", "--quiet", "--compact", "--output", "json"],
             env={**os.environ, "PYTHONPATH": packages}, capture_output=True, text=True, check=False)
     report = json.loads(answer.stdout)
     checks = report["results"]["failed_checks"]

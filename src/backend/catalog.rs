@@ -6,7 +6,7 @@
 
 mod question;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,7 +44,7 @@ const GOES_ON: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub struct Catalogs {
     changes: Arc<Changes>,
-    accounts: Mutex<HashMap<u64, Arc<Account>>>,
+    accounts: Mutex<BTreeMap<u64, Arc<Account>>>,
     /// A catalog is to be read at once.
     due: Arc<Notify>,
     unheard: Arc<Mutex<Vec<(Instant, Changing)>>>,
@@ -122,7 +122,7 @@ impl Catalogs {
         unheard.retain(|(until, _)| *until > now);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Account>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Account>>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -88,6 +88,17 @@ pub struct Ways {
     pub baseline: Arc<ArcSwapOption<Baseline>>,
 }
 
+impl Ways {
+    /// A global setting was changed, one perhaps that is not among the known values: every
+    /// connection that is there is reset before its next use.
+    pub fn begin_anew(&self) {
+        self.baseline.rcu(|known| {
+            let known = known.as_deref()?;
+            Some(Arc::new(Baseline { epoch: known.epoch.wrapping_add(1), ..known.clone() }))
+        });
+    }
+}
+
 /// Opens connections to one server.
 pub struct Dialer {
     ways: Ways,

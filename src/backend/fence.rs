@@ -7,11 +7,15 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::freshness::Sight;
+
+/// While reads come, the next fence leaves so long after the last: they need not wait for one then.
+const AHEAD: Duration = Duration::from_millis(1);
 
 /// All rounds of one fleet.
 #[derive(Debug)]
@@ -20,6 +24,11 @@ pub struct Fences {
     left: AtomicU64,
     /// The last that came back.
     good: AtomicU64,
+    /// When that one left, in microseconds after `born`; 0: none has.
+    good_left_us: AtomicU64,
+    born: Instant,
+    /// Somebody has asked so that nobody will have to wait.
+    ahead: AtomicBool,
     /// The last that never will.
     failed: AtomicU64,
     /// Told of both. Not a `watch` channel: that wakes in an order of its own, and equal seeds of
@@ -49,6 +58,9 @@ impl Default for Fences {
         Self {
             left: AtomicU64::new(0),
             good: AtomicU64::new(0),
+            good_left_us: AtomicU64::new(0),
+            born: Instant::now(),
+            ahead: AtomicBool::new(false),
             failed: AtomicU64::new(0),
             ended: Notify::new(),
             asked: Notify::new(),
@@ -65,6 +77,18 @@ impl Fences {
         let next = self.left.load(Ordering::SeqCst).wrapping_add(1);
         self.asked.notify_one();
         Round(next)
+    }
+
+    /// When the last one left that is back, and whether the next ought to leave soon.
+    #[must_use]
+    pub fn shared(&self, now: Instant) -> Option<std::time::Instant> {
+        let us = self.good_left_us.load(Ordering::Acquire);
+        let left = self.born.checked_add(Duration::from_micros(us)).filter(|_| us > 0)?;
+        if now.saturating_duration_since(left) >= AHEAD && !self.ahead.swap(true, Ordering::AcqRel)
+        {
+            self.asked.notify_one();
+        }
+        Some(left.into_std())
     }
 
     /// Waits for one that was asked for.
@@ -135,11 +159,14 @@ impl Fences {
 
     /// The next round leaves. To be called before its question is sent.
     pub(super) fn leave(&self) -> Round {
+        self.ahead.store(false, Ordering::Release);
         Round(self.left.fetch_add(1, Ordering::SeqCst).wrapping_add(1))
     }
 
     /// It is back, and the floors show what it said.
-    pub(super) fn complete(&self, round: Round) {
+    pub(super) fn complete(&self, round: Round, left: Instant) {
+        let us = left.saturating_duration_since(self.born).as_micros();
+        self.good_left_us.store(u64::try_from(us).unwrap_or(u64::MAX), Ordering::Release);
         self.good.fetch_max(round.0, Ordering::AcqRel);
         self.ended.notify_waiters();
     }
@@ -159,8 +186,6 @@ impl Fences {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// Words: `ask` (1, 2, ...), `leave` (1, 2, ...), `good1`, `fail1`, `all` fails; then how each
@@ -174,7 +199,9 @@ mod tests {
                 "ask" => asked.push(fences.ask()),
                 "leave" => left.push(fences.leave()),
                 "all" => fences.fail_all(),
-                _ if number("good").is_some() => fences.complete(left[number("good").unwrap()]),
+                _ if number("good").is_some() => {
+                    fences.complete(left[number("good").unwrap()], Instant::now())
+                }
                 _ => fences.fail(left[number("fail").unwrap()]),
             }
         }

@@ -3,7 +3,7 @@
 //! Replaces snapshots, never edits them; hands out leases for what `cluster::pick` chose. Finding
 //! servers and asking after them is `probe`'s; it calls back here with what it found.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -91,7 +91,7 @@ pub struct Fleet {
     /// Told when global settings may have changed.
     pub(super) unsettled: Notify,
     snapshot: ArcSwap<Snapshot>,
-    pools: ArcSwap<HashMap<ServerId, Arc<Pool>>>,
+    pools: ArcSwap<BTreeMap<ServerId, Arc<Pool>>>,
     account: ArcSwapOption<Credentials>,
     changing: Mutex<()>,
     random: AtomicU64,
@@ -182,7 +182,7 @@ impl Fleet {
 
     /// All pools.
     #[must_use]
-    pub fn pools(&self) -> Arc<HashMap<ServerId, Arc<Pool>>> {
+    pub fn pools(&self) -> Arc<BTreeMap<ServerId, Arc<Pool>>> {
         self.pools.load_full()
     }
 
@@ -249,13 +249,13 @@ impl Fleet {
         if sight == Sight::Stream
             && let Some(position) = write.position
         {
-            let last = self.freshness.last();
+            // In this order: if it is shown, the last number is not below its own.
             let is_shown = self.freshness.covers(&position);
-            return (last, (!is_shown).then_some(position));
+            return (self.freshness.last(), (!is_shown).then_some(position));
         }
         let names: Vec<&[u8]>;
         let touched = match &write.schemas {
-            Some(schemas) if sight == Sight::None => {
+            Some(schemas) if sight == Sight::None && write.position.is_none() => {
                 names = schemas.iter().map(|name| &**name).collect();
                 Touched::Schemas(&names)
             }
@@ -349,6 +349,7 @@ impl Fleet {
     pub fn meet(&self, address: &str, identity: &Identity, flavour: Flavour) -> ServerId {
         let snapshot = self.snapshot.load();
         if let Some(known) = snapshot.find_identity(identity) {
+            self.follow_to(known, address);
             return known;
         }
         let id = snapshot.next_id();
@@ -357,6 +358,21 @@ impl Fleet {
         tracing::info!(%address, %identity, "replica found");
         self.join(server, Some((identity.clone(), flavour)));
         id
+    }
+
+    /// A replica that went away is back elsewhere: a pod has a new address at each start.
+    fn follow_to(&self, id: ServerId, address: &str) {
+        let snapshot = self.snapshot.load();
+        let Some(server) = snapshot.server(id) else { return };
+        let is_away = server.role == Role::Reader && !server.health.serves_reads();
+        if !is_away || server.answers_at(address) {
+            return;
+        }
+        tracing::info!(from = %server.address, to = %address, "replica moved");
+        if let Some(pool) = self.pool(id) {
+            pool.dialer().reach_at(std::iter::once(address.to_owned()));
+        }
+        self.change(|snapshot| snapshot.with_address(id, address));
     }
 
     /// A server is known at this address and answers its watcher: nobody else can be there, for
@@ -388,7 +404,7 @@ impl Fleet {
         // One of the operator's connections is the watcher's.
         let connections_max = self.policy.connections_max.saturating_sub(1).max(1);
         let pool = Pool::new(server.id, dialer, connections_max, counters);
-        let mut pools = HashMap::clone(&self.pools.load());
+        let mut pools = BTreeMap::clone(&self.pools.load());
         pools.insert(server.id, pool);
         self.pools.store(Arc::new(pools));
         self.change(|snapshot| snapshot.with_server(server.clone()));

@@ -129,6 +129,9 @@ impl Drop for Streaming<'_> {
 
 /// Follows whoever is the primary, until it is dropped.
 pub async fn keep(fleet: Arc<Fleet>) {
+    if !fleet.policy.follower {
+        return;
+    }
     let mut follower = Follower {
         source: None,
         heard: None,
@@ -158,7 +161,7 @@ impl Follower {
         };
         let Some(pool) = fleet.pool(primary.id) else { return Err(Stop::Idle) };
         let follows = fleet.is_started() && fleet.truth.notation() == Notation::Gtids;
-        if !follows || !fleet.policy.follower {
+        if !follows {
             return Err(Stop::Idle);
         }
         let deadline = Instant::now() + fleet.ways.connect_timeout;
@@ -290,7 +293,7 @@ impl Follower {
         let at = Instant::now().into_std();
         whole.touched(&self.layout, |touched| {
             let touched = if position.is_some() { touched } else { Touched::Everything };
-            freshness.record(Written { touched, position: position.clone(), at })
+            freshness.record_streamed(Written { touched, position: position.clone(), at })
         });
         if let (Some(heard), Some(position)) = (&mut self.heard, &position) {
             let _same_kind = heard.union(position);

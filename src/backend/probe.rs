@@ -4,7 +4,7 @@
 //! its own; what a replica is asked is in `progress`. What is found goes to `fleet`; nothing is
 //! decided here. A server that answers nonsense is noted as failed, and asked again.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub async fn watch(fleet: Arc<Fleet>) {
     tasks.spawn(follow_settings(Arc::clone(&fleet)));
     tasks.spawn(catalog::keep(Arc::clone(&fleet)));
     tasks.spawn(follow::keep(Arc::clone(&fleet)));
-    let mut watched = HashSet::new();
+    let mut watched = BTreeSet::new();
     loop {
         for server in &fleet.snapshot().servers {
             fleet.note(server.id, &Event::Tick);
@@ -89,7 +89,7 @@ async fn follow_settings(fleet: Arc<Fleet>) {
 /// Looks again and again who answers at the replicas' addresses.
 async fn discover(fleet: Arc<Fleet>) {
     // Addresses behind which more than one server was seen, or none yet, are looked at harder.
-    let mut settled: HashSet<String> = HashSet::new();
+    let mut settled: BTreeSet<String> = BTreeSet::new();
     loop {
         let Some(account) = fleet.watcher() else {
             pause(&fleet, CALM).await;
@@ -120,9 +120,9 @@ async fn look(
     address: &str,
     account: &Arc<Credentials>,
     looks: usize,
-) -> HashSet<Identity> {
+) -> BTreeSet<Identity> {
     let dialer = Dialer::new(fleet.ways.clone(), address, None, Flavour::MySql);
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     // Met only when the looking is over: a look and a watcher's line are then never open at once,
     // and the operator's limit of connections holds.
     for _ in 0..looks {
@@ -293,7 +293,7 @@ async fn fence(fleet: &Fleet, id: ServerId, connection: &mut Connection) -> Resu
         fleet.truth.tell(position.clone(), asked);
     }
     settle(fleet, covers, told.position).await;
-    fleet.fences.complete(round);
+    fleet.fences.complete(round, asked);
     Ok(())
 }
 

@@ -18,7 +18,7 @@ const COM_SET_OPTION: u8 = 27;
 const COM_RESET_CONNECTION: u8 = 31;
 
 /// How a session of an account looks on the primary right after its login.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Baseline {
     /// One more than the one before it had: a connection of another epoch is reset first.
     pub epoch: u64,

@@ -24,7 +24,12 @@ impl Conversation {
         if level == Level::Eventual || sight == Sight::None {
             return policy;
         }
-        match self.session.own.due(level, sight, Instant::now().into_std()) {
+        let now = Instant::now();
+        let shared = match sight {
+            Sight::Fences => self.house.fleet.fences.shared(now),
+            Sight::None | Sight::Stream => None,
+        };
+        match self.session.own.due(level, sight, shared, now.into_std()) {
             Due::Nothing => policy,
             due => Box::pin(self.catch_up(due, level, policy)).await,
         }
@@ -54,7 +59,8 @@ impl Conversation {
                     };
                 }
             }
-            due = self.session.own.due(level, self.house.fleet.fences.sight(), begun.into_std());
+            let sight = self.house.fleet.fences.sight();
+            due = self.session.own.due(level, sight, None, begun.into_std());
         }
     }
 
@@ -101,7 +107,7 @@ impl Conversation {
     /// statements are answered meanwhile.
     pub(super) fn begin_request(&mut self) {
         let fences = &self.house.fleet.fences;
-        if fences.sight() == Sight::Stream && self.session.own.begin_request() {
+        if fences.sight() != Sight::None && self.session.own.begin_request() {
             let round = fences.ask();
             self.session.own.ask(round.0, Instant::now().into_std());
         }

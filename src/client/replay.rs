@@ -17,6 +17,7 @@ use crate::session::hold::Hold;
 use crate::session::local::Recording;
 use crate::session::observe::{Replied, Said};
 use crate::session::plan::{Forward, Needs, Reason};
+use crate::sql::Scope;
 
 /// COM_INIT_DB.
 pub(super) const INIT_DB: u8 = 2;
@@ -73,12 +74,12 @@ impl Conversation {
 
     /// After a statement was sent: what it may have made untrue is forgotten, whatever came of it.
     pub(super) fn void_by(&self, said: Said<'_>) {
-        let voids = match said {
-            Said::Statement(it, _) => it.is_voiding,
-            Said::Prepare(_) | Said::Command(_) => false,
-        };
-        if voids {
+        let Said::Statement(it, _) = said else { return };
+        if it.is_voiding {
             self.house.fleet.void();
+        }
+        if it.settings.iter().any(|one| one.scope == Scope::Global) {
+            self.house.fleet.ways.begin_anew();
         }
     }
 

@@ -102,6 +102,14 @@ impl Snapshot {
         })
     }
 
+    /// With that server at another address, where it was seen; the ones before may be another's now.
+    pub fn with_address(&self, id: ServerId, address: &str) -> Snapshot {
+        self.change_server(id, |server| {
+            address.clone_into(&mut server.address);
+            server.aliases.clear();
+        })
+    }
+
     /// With a new incarnation of that server: nothing is known of its progress.
     pub fn with_incarnation(&self, id: ServerId) -> Snapshot {
         self.change_server(id, renew)

@@ -143,7 +143,12 @@ pub(super) const KEYS: &[Key] = &[
         "A file that holds its password; without one anybody on this machine may look.",
     ),
     key("admin.password", "", Kind::Secret, "Its password; only `FOREBAY__ADMIN__PASSWORD`."),
-    key("monitor.user", "", Kind::Text("a user name"), "An account for probes; optional."),
+    key(
+        "monitor.user",
+        "",
+        Kind::Text("a user name"),
+        "An account for probes and for the primary's log; optional.",
+    ),
     key("monitor.password_file", "", Kind::Path, "A file that holds its password."),
     key("monitor.password", "", Kind::Secret, "Its password; only `FOREBAY__MONITOR__PASSWORD`."),
     key(

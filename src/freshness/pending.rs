@@ -30,6 +30,9 @@ struct Entry {
     position: Option<Arc<Position>>,
     /// There is more to it than `position`; only a fence can tell what.
     unresolved: bool,
+    /// It was read from the primary's log, where a write stands before the primary has executed
+    /// it: that a fence lacks it does not mean that it is lost.
+    streamed: bool,
     at: Instant,
 }
 
@@ -37,7 +40,13 @@ impl Pending {
     /// Nothing recorded, nothing known: nobody has applied even that.
     pub fn new(entries_max: usize, now: Instant) -> Pending {
         let entries_max = entries_max.min(limits::WRITES_PENDING_MAX);
-        let base = Entry { ordinal: Ordinal(0), position: None, unresolved: true, at: now };
+        let base = Entry {
+            ordinal: Ordinal(0),
+            position: None,
+            unresolved: true,
+            streamed: false,
+            at: now,
+        };
         Pending { base, entries: VecDeque::new(), seen: None, window: None, entries_max }
     }
 
@@ -83,6 +92,13 @@ impl Pending {
         while self.entries.len() > self.entries_max {
             self.join_oldest();
         }
+        ordinal
+    }
+
+    /// The same for one that the primary's log has shown.
+    pub fn push_streamed(&mut self, position: Option<Position>, at: Instant) -> Ordinal {
+        let ordinal = self.push(position, at);
+        self.entries.back_mut().unwrap_or(&mut self.base).streamed = true;
         ordinal
     }
 
@@ -161,8 +177,8 @@ impl Pending {
     }
 
     /// Gives the writes up to `covers` the primary's whole executed set, where they have no
-    /// position of their own, or one that this set lacks: a write that its own primary no longer
-    /// has was lost with another one, and would be waited for for ever.
+    /// position of their own, or one that this set lacks: a write that was acknowledged and that
+    /// the primary has not was lost with another one, and would be waited for for ever.
     pub fn resolve(&mut self, covers: Ordinal, position: &Position) {
         // An empty set is what a server without GTIDs answers.
         if position.is_empty() {
@@ -172,7 +188,7 @@ impl Pending {
         let entries = std::iter::once(&mut self.base).chain(&mut self.entries);
         for entry in entries.take_while(|entry| entry.ordinal <= covers) {
             let held = entry.position.as_ref().is_some_and(|own| position.contains(own));
-            if entry.unresolved || !held {
+            if entry.unresolved || !(held || entry.streamed) {
                 entry.position = Some(Arc::clone(&position));
                 entry.unresolved = false;
             }
@@ -246,7 +262,8 @@ fn see(seen: &mut Option<Position>, position: &Position) {
 impl Entry {
     fn new(ordinal: Ordinal, position: Option<Position>, at: Instant) -> Entry {
         let position = position.filter(|position| !position.is_empty());
-        Entry { ordinal, unresolved: position.is_none(), position: position.map(Arc::new), at }
+        let unresolved = position.is_none();
+        Entry { ordinal, unresolved, streamed: false, position: position.map(Arc::new), at }
     }
 
     /// Both in one: applied where both are.
@@ -254,6 +271,7 @@ impl Entry {
         self.ordinal = later.ordinal;
         self.at = self.at.max(later.at);
         self.unresolved |= later.unresolved;
+        self.streamed |= later.streamed;
         match (&mut self.position, later.position) {
             (Some(ours), Some(theirs)) => {
                 self.unresolved |= !Arc::make_mut(ours).union(&theirs);

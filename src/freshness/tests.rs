@@ -23,7 +23,7 @@ fn position(text: &str) -> Position {
 
 /// Words: `start=1-5` a primary with that position (`start` none, `start+9` none, with a window of
 /// 9 ms); `a=6` a write to schema a with that position, `a` one without (`*` is everything, `0`
-/// no schema, `a.t` table t of it, `a.t:x:y` its rows x and y, `a.t:` none); `fence=1-9` a fence that covers all so far; `1=1-6` replica 1 says it has that, `1`
+/// no schema, `^a=6` was read from the primary's log, `a.t` table t of it, `a.t:x:y` its rows x and y, `a.t:` none); `fence=1-9` a fence that covers all so far; `1=1-6` replica 1 says it has that, `1`
 /// it says nothing; `prune` to what replicas 1 and 2 have; `new1` a new incarnation of replica 1;
 /// `+5` ms pass. Questions: `a?` who of replicas 1 and 2 may serve a read of schema a.
 fn check(words: &str, expected: &str) {
@@ -55,6 +55,10 @@ fn check(words: &str, expected: &str) {
             replicas[number.parse::<usize>().unwrap() - 1] = Live::default();
         } else if let Some(number) = head.parse().ok().filter(|n: &usize| *n > 0) {
             fresh.advance(&replicas[number - 1], at.as_ref(), now);
+        } else if let Some(head) = head.strip_prefix('^') {
+            touching(head, |touched| {
+                fresh.record_streamed(Written { touched: *touched, position: at, at: now })
+            });
         } else {
             touching(head, |touched| {
                 fresh.record(Written { touched: *touched, position: at, at: now })
@@ -153,6 +157,17 @@ fn a_write_without_a_position_waits_for_a_fence() {
     check("a +99999 1=1-99 a?", "-");
     // A write that its own primary lacks was lost: nobody waits for it.
     check("a=6 fence=1-5:8 1=1-5:8 a?", "1");
+}
+
+#[test]
+fn what_stands_in_the_log_may_not_have_been_executed_yet() {
+    let ready = "start=1-5 1=1-5 2=1-5";
+    check(&format!("{ready} ^a=6 fence=1-5 1=1-5 2=1-6 a?"), "2");
+    check(&format!("{ready} ^a=6 fence=1-5 fence=1-6 1=1-5 2=1-6 a?"), "2");
+    // Nor when it is kept no more on its own: the bound is four.
+    check(&format!("{ready} ^a=6 ^0=7 ^0=8 ^0=9 ^0=10 fence=1-5 new1 1=1-5 2=1-10 a?"), "2");
+    // What was acknowledged and is not there is lost.
+    check(&format!("{ready} a=6 fence=1-5 1=1-5 2=1-5 a?"), "12");
 }
 
 #[test]
@@ -344,8 +359,8 @@ impl Place {
     /// Four schemas, of two tables each with three keys; and any of them.
     fn of(draw: u8) -> Place {
         let schema = draw % 4;
-        let table = (draw / 4 % 3 > 0).then_some(draw / 4 % 3);
-        let key = table.and((draw / 12 % 4 > 0).then_some(draw / 12 % 4));
+        let table = Some(draw / 4 % 3).filter(|table| *table > 0);
+        let key = table.and(Some(draw / 12 % 4).filter(|key| *key > 0));
         match schema {
             3 => Place(None, None, None),
             _ => Place(Some(schema), table, key),

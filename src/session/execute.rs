@@ -111,6 +111,9 @@ impl Session {
             if (ties.cursor || ties.streams) && forward.want.role == Role::Reader {
                 *forward = forward.again(Reason::Prepared, Role::Reader);
             }
+            if ties.cursor {
+                forward.expect = Expect::Cursor;
+            }
             if ties.streams {
                 forward.retry = Retry::Never;
             }

@@ -14,6 +14,10 @@ use crate::position::Position;
 const QUIET: Duration = Duration::from_millis(10);
 /// Connections that are never quiet: so old may what they rely on be.
 const AGE_MAX: Duration = Duration::from_secs(1);
+/// Where nobody shows others' writes as they come, a request sees those of others that were made
+/// while it ran with this delay at the most. A fence for every read made each query cost half as
+/// much again.
+const SHARED_MAX: Duration = Duration::from_millis(2);
 
 /// One conversation's place among everybody's writes.
 #[derive(Debug, Default)]
@@ -92,8 +96,15 @@ impl Own {
         self.awaited.as_ref()
     }
 
-    /// What a read of a replica has to wait for that is planned now.
-    pub fn due(&mut self, level: Level, sight: Sight, now: Instant) -> Due {
+    /// What a read of a replica has to wait for that is planned now. `shared`: when the last fence
+    /// left that is back, whoever asked for it.
+    pub fn due(
+        &mut self,
+        level: Level,
+        sight: Sight,
+        shared: Option<Instant>,
+        now: Instant,
+    ) -> Due {
         if self.read.replace(now).is_some_and(|read| is_past(read, QUIET, now)) {
             self.void();
         }
@@ -106,11 +117,21 @@ impl Own {
         match level {
             Level::Eventual | Level::Session => return Due::Nothing,
             // Nothing that was asked for before this read will do.
-            _ if level == Level::Strict || sight == Sight::Fences => return Due::Fence(None),
-            Level::Causal | Level::Strict => {}
+            Level::Strict => return Due::Fence(None),
+            Level::Causal => {}
         }
-        let young = |at: Instant| !is_past(at, AGE_MAX, now);
-        match (self.fenced, self.asked) {
+        let age_max = if sight == Sight::Fences { SHARED_MAX } else { AGE_MAX };
+        let young = |at: Instant| !is_past(at, age_max, now);
+        if let (Some((_, asked)), Some(shared)) = (self.asked, shared)
+            && shared >= asked
+        {
+            self.note_fence(asked);
+        }
+        let fenced = self.fenced.map(|at| match sight {
+            Sight::Fences => shared.map_or(at, |shared| shared.max(at)),
+            Sight::None | Sight::Stream => at,
+        });
+        match (fenced, self.asked) {
             (Some(at), _) if young(at) => Due::Nothing,
             (_, Some((round, at))) if young(at) => Due::Fence(Some(round)),
             _ => Due::Fence(None),
@@ -135,10 +156,12 @@ mod tests {
     /// Words: `ask` a round is asked for (1, 2, ...), `read`, `write` (awaited in the stream),
     /// `speak`, `names` a preamble (asks when it needs to), `void`, `+5` ms pass. For each read: 0
     /// nothing is due, N the round that was asked for, ? a new one, w its own write.
+    /// `shared` somebody else's fence is back that left now.
     #[track_caller]
     fn check(level: Level, sight: Sight, words: &str, expected: &str) {
         let (mut own, mut now, mut rounds, mut seen) =
             (Own::default(), Instant::now(), 0_u64, Vec::new());
+        let mut shared = None;
         let mut ask = |own: &mut Own, now| {
             rounds += 1;
             own.ask(rounds, now);
@@ -150,6 +173,7 @@ mod tests {
                 "names" => {}
                 "speak" => own.speak(),
                 "void" => own.void(),
+                "shared" => shared = Some(now),
                 "write" => {
                     let position = Position::parse(Flavour::MariaDb, b"0-1-7").unwrap();
                     own.speak();
@@ -157,7 +181,7 @@ mod tests {
                 }
                 "read" => {
                     own.speak();
-                    seen.push(read(&mut own, level, sight, now));
+                    seen.push(read(&mut own, (level, sight), shared, now));
                 }
                 // A plus sign is part of a number.
                 ms => now += Duration::from_millis(ms.parse().unwrap()),
@@ -167,10 +191,10 @@ mod tests {
     }
 
     /// One read: all that it has to wait for, in turn.
-    fn read(own: &mut Own, level: Level, sight: Sight, now: Instant) -> String {
-        match own.due(level, sight, now) {
+    fn read(own: &mut Own, how: (Level, Sight), shared: Option<Instant>, now: Instant) -> String {
+        match own.due(how.0, how.1, shared, now) {
             Due::Nothing => "0".into(),
-            Due::Written(_) => format!("w{}", read(own, level, sight, now)),
+            Due::Written(_) => format!("w{}", read(own, how, shared, now)),
             Due::Fence(round) => {
                 own.note_fence(now);
                 round.map_or("?".into(), |round| round.to_string())
@@ -202,7 +226,7 @@ mod tests {
         let mut fences = 0;
         for _ in 0..120 {
             now += Duration::from_millis(9);
-            if own.due(Level::Causal, Sight::Stream, now) != Due::Nothing {
+            if own.due(Level::Causal, Sight::Stream, None, now) != Due::Nothing {
                 own.note_fence(now);
                 fences += 1;
             }
@@ -211,9 +235,22 @@ mod tests {
     }
 
     #[test]
+    fn without_a_follower_others_fences_are_shared() {
+        let check = |words, expected| check(Level::Causal, Sight::Fences, words, expected);
+        check("ask read read +1 read +1 read", "1 0 0 ?");
+        check("ask read +1 shared +1 read +1 read", "1 0 ?");
+        // The beginning of a request asks for its own, or for one that left later.
+        check("shared ask +1 read", "0");
+        check("shared +1 ask read", "1");
+        check("shared +1 read", "?");
+        check("ask read +1 shared void read", "1 ?");
+        check("ask read +1 shared speak names read", "1 2");
+        check("ask read +10 shared read", "1 ?");
+    }
+
+    #[test]
     fn levels() {
         check(Level::Strict, Sight::Stream, "ask read read write read", "? ? w?");
-        check(Level::Causal, Sight::Fences, "ask read read", "? ?");
         check(Level::Causal, Sight::None, "ask read +20 read", "0 0");
         check(Level::Session, Sight::Stream, "read +20 read write read", "0 0 w0");
         check(Level::Eventual, Sight::Stream, "read write read", "0 0");

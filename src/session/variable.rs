@@ -30,6 +30,9 @@ const COLLATION_CONNECTION: usize = 3;
 /// Variables that decide what a text means at the moment when it is prepared.
 const READING: &[&str] =
     &["character_set_client", "character_set_connection", "collation_connection", "sql_mode"];
+/// What a prepared CREATE TABLE makes is decided then, too: such a statement is not shared with
+/// sessions that have another.
+const ENGINE: &str = "default_storage_engine";
 
 /// The database and the variables of a session, or of a server connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,8 +121,8 @@ impl Values {
     /// Only what decides what a text means when it is prepared.
     #[must_use]
     pub fn reading(&self) -> Self {
-        let is_one =
-            |place: u8| READING.iter().any(|name| CARRIED.get(usize::from(place)) == Some(name));
+        let decides = |name: &&str| READING.contains(name) || **name == *ENGINE;
+        let is_one = |place: u8| CARRIED.get(usize::from(place)).is_some_and(decides);
         let variables =
             self.variables.iter().filter(|(place, _)| is_one(*place)).cloned().collect();
         Self { database: self.database.clone(), variables }
@@ -382,6 +385,8 @@ mod tests {
         assert!(!values("wp").reads_like(&values("other")));
         assert!(!values("sql_mode=A").reads_like(&values("")));
         assert_eq!(values("wp sql_mode=A time_zone=B").reading(), values("wp sql_mode=A"));
+        let engine = "default_storage_engine=MEMORY";
+        assert_eq!(values(engine).reading(), values(engine));
     }
 
     #[test]

@@ -119,6 +119,9 @@ impl Command<'_> {
     pub fn expect(&self) -> Expect {
         match self {
             Self::Quit | Self::LongData { .. } | Self::CloseStatement(_) => Expect::Nothing,
+            Self::Execute { body, .. } if body.first().is_some_and(|flags| *flags != 0) => {
+                Expect::Cursor
+            }
             Self::Query(_) | Self::ProcessInfo | Self::Execute { .. } => Expect::Query,
             Self::FieldList(_) => Expect::FieldList,
             Self::Prepare(_) => Expect::Prepare,

@@ -172,7 +172,7 @@ fn walk(expect: Expect, shape: Shape, pieces: &[&[u8]]) -> Walked {
 }
 
 fn choose_expect(byte: u8) -> Expect {
-    match byte % 8 {
+    match byte % 9 {
         0 => Expect::Query,
         1 => Expect::Simple,
         2 => Expect::Prepare,
@@ -180,6 +180,7 @@ fn choose_expect(byte: u8) -> Expect {
         4 => Expect::FieldList,
         5 => Expect::Eof,
         6 => Expect::Text,
+        7 => Expect::Cursor,
         _ => Expect::Nothing,
     }
 }

@@ -47,6 +47,9 @@ pub enum Expect {
     Simple,
     /// OK, ERR, result sets, or a request for a file.
     Query,
+    /// The same, or an open cursor: definitions without rows. MariaDB sets a cursor's flag where
+    /// nobody asked for one, too: after loops over rows.
+    Cursor,
     /// A statement's id and its definitions.
     Prepare,
     /// Rows from a cursor.

@@ -23,6 +23,7 @@ on_both!(
     appliers_that_overtake,
     two_phases,
     tables_in_memory,
+    strict_needs_no_beginning,
     filters_that_leave_out,
     a_primary_that_is_demoted,
 );
@@ -32,13 +33,17 @@ struct Field {
     // Dropped in this order: proxies, then the stack is healed.
     proxies: Vec<Proxy>,
     late: Option<Late>,
+    is_strict: bool,
     tenant: Tenant,
     stack: Stack,
 }
 
 impl Field {
     fn new(flavour: Flavour, name: &str, level: &str) -> Self {
-        let stack = Stack::alone(flavour);
+        Self::on(Stack::alone(flavour), name, level)
+    }
+
+    fn on(stack: Stack, name: &str, level: &str) -> Self {
         let tenant = stack.tenant(&format!("pairs_{name}"));
         let mut root = stack.root(PRIMARY);
         root.run(&format!("USE {}", tenant.name));
@@ -46,8 +51,10 @@ impl Field {
             root.run(&line);
         }
         stack.sync();
-        let start = || Setup::of(&stack).monitored().arguments(&["--consistency", level]).start();
-        let field = Self { proxies: vec![start(), start()], late: None, tenant, stack };
+        // One sees the primary's log, the other has to ask for each read.
+        let setup = || Setup::of(&stack).arguments(&["--consistency", level]);
+        let proxies = vec![setup().followed(&stack).start(), setup().monitored().start()];
+        let field = Self { proxies, late: None, is_strict: level == "strict", tenant, stack };
         field.settle();
         field
     }
@@ -92,6 +99,7 @@ impl Field {
             rounds: &rounds,
             rounds_min: 3,
             may_refuse,
+            is_strict: self.is_strict,
         };
         let is_over = AtomicBool::new(false);
         let found = thread::scope(|scope| {
@@ -191,10 +199,38 @@ fn eventual_is_seen_to_be_stale(flavour: Flavour) {
     assert!(found.errors.is_empty(), "{:?}", found.errors);
 }
 
+/// A connection that was open all the time reads what was written a moment ago.
+fn strict_needs_no_beginning(flavour: Flavour) {
+    let mut field = Field::new(flavour, "strict", "strict").late();
+    let late = field.late.as_ref().unwrap();
+    let found = field.run(How::Rows, pairs(), |_, round| lateness(late, round));
+    field.assert_right(&found);
+}
+
 fn appliers_that_stop(flavour: Flavour) {
-    let mut field = Field::new(flavour, "stop", "causal");
-    let Words { replica, .. } = Words::of(flavour);
-    let found = field.run(How::Rows, pairs(), |stack, round| {
+    stop_appliers(Stack::alone(flavour), pairs());
+}
+
+/// By file and offset.
+#[test]
+fn without_gtids_mysql97() {
+    stop_appliers(Stack::alone_by_file(Flavour::MySql97), pairs().min(10_000));
+}
+
+#[test]
+fn without_gtids_mysql56() {
+    stop_appliers(Stack::alone_by_file(Flavour::MySql56), pairs().min(10_000));
+}
+
+#[test]
+fn appliers_that_stop_mysql56() {
+    stop_appliers(Stack::alone(Flavour::MySql56), pairs().min(10_000));
+}
+
+fn stop_appliers(stack: Stack, pairs: usize) {
+    let Words { replica, .. } = Words::of(stack.flavour);
+    let mut field = Field::on(stack, "stop", "causal");
+    let found = field.run(How::Rows, pairs, |stack, round| {
         let node = REPLICAS[round as usize % 2];
         stack.root(node).run(&format!("STOP {replica} SQL_THREAD"));
         pass(100);
@@ -296,6 +332,8 @@ fn filters_that_leave_out(flavour: Flavour) {
     for line in filter(&table) {
         field.stack.root(REPLICAS[0]).run(&line);
     }
+    // What it took to notice is a second at most.
+    field.proxies.iter().for_each(|proxy| proxy.wait_for_readers(1));
     let found = field.run(How::Rows, pairs(), |_, _| pass(50));
     for line in filter("") {
         field.stack.root(REPLICAS[0]).run(&line);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::client::{Client, Failure};
-use super::stack::{PRIMARY, REPLICAS, Stack, Tenant, until, until_within};
+use super::stack::{Flavour, PRIMARY, REPLICAS, Stack, Tenant, until, until_within};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_forebay");
 
@@ -61,6 +61,23 @@ impl Setup {
         let file = scratch("monitor-password");
         std::fs::write(&file, "monitor\n").unwrap();
         self.file(&format!("[monitor]\nuser = 'monitor'\npassword_file = '{}'", file.display()))
+    }
+
+    /// The watchers' account may read the primary's log too, so that writes of others are seen as
+    /// they come.
+    pub(crate) fn followed(self, stack: &Stack) -> Self {
+        let grants = "REPLICATION SLAVE, REPLICATION CLIENT, PROCESS ON *.* TO watcher";
+        let mut root = stack.root(PRIMARY);
+        if stack.flavour == Flavour::MySql56 {
+            root.run(&format!("GRANT {grants} IDENTIFIED BY 'watcher'"));
+        } else {
+            root.run("CREATE USER IF NOT EXISTS watcher IDENTIFIED BY 'watcher'");
+            root.run(&format!("GRANT {grants}"));
+        }
+        stack.sync();
+        let file = scratch("watcher-password");
+        std::fs::write(&file, "watcher\n").unwrap();
+        self.file(&format!("[monitor]\nuser = 'watcher'\npassword_file = '{}'", file.display()))
     }
 
     /// Starts it, and waits until it is ready.

@@ -194,7 +194,9 @@ impl Stack {
         let Words { replica, change, source } = Words::of(self.flavour);
         let mut root = self.root(node);
         root.run(&format!("STOP {replica}"));
-        root.run(&format!("{change} {source}_PORT={port}, {source}_DELAY=0"));
+        // Without GTIDs another port is another log, to be read from its beginning.
+        let port = if self.by_file { String::new() } else { format!("{source}_PORT={port}, ") };
+        root.run(&format!("{change} {port}{source}_DELAY=0"));
         root.run(&format!("START {replica}"));
     }
 

@@ -20,21 +20,16 @@ use super::stack::{Flavour, PRIMARY, Stack, Tenant, until};
 /// A way to configure it.
 struct Policy {
     name: &'static str,
-    arguments: &'static [&'static str],
-    file: &'static str,
-    /// It may serve what is old.
-    is_stale: bool,
+    level: &'static str,
+    /// It may read the primary's log.
+    is_followed: bool,
 }
 
-const POLICIES: [Policy; 3] = [
-    Policy { name: "causal", arguments: &[], file: "", is_stale: false },
-    Policy { name: "strict", arguments: &["--consistency", "strict"], file: "", is_stale: false },
-    Policy {
-        name: "eventual",
-        arguments: &["--consistency", "eventual"],
-        file: "",
-        is_stale: true,
-    },
+const POLICIES: [Policy; 4] = [
+    Policy { name: "causal, by table and key", level: "causal", is_followed: true },
+    Policy { name: "causal, all or nothing", level: "causal", is_followed: false },
+    Policy { name: "strict", level: "strict", is_followed: true },
+    Policy { name: "eventual", level: "eventual", is_followed: true },
 ];
 
 const LATE_MS: [u64; 2] = [250, 3600];
@@ -76,7 +71,7 @@ fn replicas_serve_what_they_can() {
         for policy in &POLICIES {
             for late_ms in LATE_MS {
                 // The small run is about old rows, not about shares.
-                if !is_full && (policy.name != "causal" || late_ms > 250) {
+                if !is_full && (policy.name != POLICIES[0].name || late_ms > 250) {
                     continue;
                 }
                 let played = play(&stack, &late, late_ms, policy, &written, &lines);
@@ -88,7 +83,7 @@ fn replicas_serve_what_they_can() {
 
 fn judge(played: &Played, flavour: Flavour, policy: &Policy, late_ms: u64) {
     eprintln!(
-        "{flavour:?} {:<10} {late_ms:>5} ms late: {:>5.1} % of {} reads on replicas, {} stale, {} errors",
+        "{flavour:?} {:<25} {late_ms:>5} ms late: {:>5.1} % of {} reads on replicas, {} stale, {} errors",
         policy.name,
         played.share(),
         played.reads,
@@ -96,7 +91,7 @@ fn judge(played: &Played, flavour: Flavour, policy: &Policy, late_ms: u64) {
         played.errors.len(),
     );
     assert!(played.errors.is_empty(), "{:#?}", &played.errors[..played.errors.len().min(5)]);
-    if !policy.is_stale {
+    if policy.level != "eventual" {
         assert!(played.stale.is_empty(), "{:#?}", &played.stale[..played.stale.len().min(5)]);
     }
 }
@@ -158,7 +153,10 @@ fn play(
 ) -> Played {
     late.set(Duration::ZERO);
     let tenant = load(stack, written);
-    let setup = || Setup::of(stack).monitored().file(policy.file).arguments(policy.arguments);
+    let setup = || {
+        let setup = Setup::of(stack).arguments(&["--consistency", policy.level]);
+        if policy.is_followed { setup.followed(stack) } else { setup.monitored() }
+    };
     let proxies = [setup().start(), setup().start()];
     for proxy in &proxies {
         let mut client = proxy.client(&tenant);

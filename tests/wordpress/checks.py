@@ -390,7 +390,9 @@ def trap_a5(world):
     visitor.shop(f"found&mark={mark}")
     slow = threading.Thread(target=lambda: said.update(visitor.shop(f"late&mark={mark}")))
     slow.start()
-    until("it waits", lambda: world.visitor().shop(f"waits&mark={mark}")["waits"] == "yes")
+    # Asked over HTTP, PHP's server might let one worker wait for the other's answer.
+    waits = world.site.content / "uploads/waits"
+    until("it waits", lambda: waits.exists() and waits.read_text() == mark)
     publish(world.admin, mark)
     slow.join()
     world.site.settle()

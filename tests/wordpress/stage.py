@@ -21,6 +21,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 STACK = str(HERE.parent.parent / "deploy/local/stack")
 REPLICAS = ("replica1", "replica2")
+# An account that may read the primary's log; its password is in the environment.
+WATCHER = "[monitor]\nuser = 'watcher'\n"
 
 
 def until(what, is_true, seconds=30):
@@ -103,14 +105,17 @@ class Relay:
 class Forebay:
     """One running proxy."""
 
-    def __init__(self, program, env, log, arguments):
+    def __init__(self, program, env, log, arguments, config=""):
         self.address = f"127.0.0.1:{free_port()}"
         self.admin = f"127.0.0.1:{free_port()}"
         self.log = log
+        file = log.with_suffix(".toml")
+        file.write_text(config)
         self.process = subprocess.Popen(
-            [program, "run", "--listen", self.address, "--admin-http", self.admin, "--primary", env["PRIMARY"],
+            [program, "run", "--config", str(file), "--listen", self.address, "--admin-http", self.admin, "--primary", env["PRIMARY"],
              "--replicas", f"{env['REPLICA1']},{env['REPLICA2']}", *arguments],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(log, "ab"))
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(log, "ab"),
+            env=os.environ | ({"FOREBAY__MONITOR__PASSWORD": "watcher"} if config else {}))
         until("Forebay is ready", self.is_ready)
 
     def is_ready(self):
@@ -146,6 +151,8 @@ class Site:
         self.env = {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
         self.url = f"http://{self.env['WORDPRESS']}"
         self.relay = Relay(self.env["PRIMARY"])
+        grants = "REPLICATION SLAVE, REPLICATION CLIENT, PROCESS"
+        self.stack("sql", "primary", f"CREATE USER watcher IDENTIFIED BY 'watcher'; GRANT {grants} ON *.* TO watcher")
         self.follow_through_relay()
         self.prepare_files()
 
@@ -178,8 +185,10 @@ class Site:
     def start_proxies(self, *arguments, count=2):
         for proxy in self.proxies:
             proxy.end()
+        # One sees the primary's log, the others have to ask for each read.
         self.proxies = [
-            Forebay(self.program, self.env, self.folder / f"proxy{number}.log", arguments) for number in range(count)]
+            Forebay(self.program, self.env, self.folder / f"proxy{number}.log", arguments, "" if number else WATCHER)
+            for number in range(count)]
         self.take_proxies()
 
     def take_proxies(self):

@@ -24,7 +24,7 @@ install() { # WHAT...
         packages+=(mariadb-server mariadb-client)
         command -v npm >/dev/null || packages+=(npm);;
       kubernetes)
-        packages+=(php-cli prometheus shellcheck openssl git)
+        packages+=(php-cli prometheus shellcheck openssl git iproute2)
         command -v npm >/dev/null || packages+=(npm)
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
       hadolint)

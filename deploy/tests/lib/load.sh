@@ -55,11 +55,11 @@ writer() {
 
 count() { cat "$folder"/load.* 2>/dev/null | grep -c "^$1 " || true; }
 
-# requests_pass: twenty more, whatever they are like
+# requests_pass: a dozen more, whatever they are like
 requests_pass() {
   local before
   before=$(($(count good) + $(count bad)))
-  eventually count_is $((before + 20))
+  eventually count_is $((before + 12))
 }
 count_is() { [ $(($(count good) + $(count bad))) -ge "$1" ]; }
 

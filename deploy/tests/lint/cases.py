@@ -59,6 +59,7 @@ CASES = [
     ("storage", "gke-nfs", "StorageClass/mysql-disk", WHOLE, "slow", "no StorageClass/mysql-disk"),
     ("storage", "gke-nfs", "StorageClass/mysql-disk", "reclaimPolicy", "Delete", "deleted by mistake"),
     ("storage", "gke-nfs", "PersistentVolumeClaim/wordpress-data", "spec/accessModes", ["ReadWriteOnce"], "one node can mount"),
+    ("storage", "gke-nfs", "CronJob/backup", "spec/concurrencyPolicy", "Allow", "one node can mount"),
     ("storage", "cck-nas", "PersistentVolume/wordpress-data", "spec/claimRef", GONE, "taken by any claim"),
     ("storage", "cck-nas", "PersistentVolumeClaim/wordpress-data", "spec/volumeName", GONE, "waits for a volume"),
     ("entrances", "cck-nas", "Certificate/wordpress", "spec/issuerRef/name", "staging", "no ClusterIssuer/staging"),
@@ -84,6 +85,7 @@ CASES = [
     ("drain_covers_endpoints", "daemonset", "DaemonSet/forebay", f"{FIRST}/env/-", {"name": "FOREBAY__DRAIN__DELAY_S", "value": "0"}, "before the endpoints"),
     ("connections", "gke-nfs", "HorizontalPodAutoscaler/forebay", "spec/maxReplicas", 20, "more than 1000"),
     ("connections", "sidecar", "HorizontalPodAutoscaler/wordpress", "spec/maxReplicas", 60, "more than 1000"),
+    ("connections", "sidecar-and-jobs", "HorizontalPodAutoscaler/wordpress", "spec/maxReplicas", 32, "more than 1000"),
     ("connections", "daemonset", "DaemonSet/forebay", "metadata/annotations", GONE, "how many nodes"),
     ("connections", "operator-mariadb", "MariaDB/mariadb", "spec/myCnf", "[mariadb]", "nobody says"),
     ("connections", "quickstart", FOREBAY, "spec/replicas", 8, "more than 300"),
@@ -143,6 +145,7 @@ FILES = [
     ("secrets", "deploy/base/x.secret.env", "a=b\n", "must not be kept"),
     ("metrics", "deploy/components/monitoring/x.yaml", "expr: forebay_lag_seconds > 3\n", "no metric forebay_lag_seconds"),
     ("metrics", "deploy/components/monitoring/x.yaml", 'expr: forebay_server_up{server_id="1"}\n', "no label 'server_id'"),
+    ("metrics", "deploy/components/monitoring/x.yaml", 'expr: forebay_logins_total{result=~"known|wrong"}\n', "is never 'wrong'"),
     ("covered", "deploy/components/idle/kustomization.yaml", "kind: Component\n", "components/idle is built by nobody"),
 ]
 

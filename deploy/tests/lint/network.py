@@ -58,12 +58,13 @@ def _lets(build, pod, other, port, direction):
 def paths(build):
     """WordPress reaches Forebay, Forebay reaches MySQL, and nobody goes past Forebay."""
     pods = list(build.pods())
-    proxies = [p for p in pods if p.forebay()]
     servers = [p for p in pods if p.owner["kind"] == "StatefulSet" and p.owner["metadata"]["name"] == "mysql"]
     for pod in pods:
         host = _variable(pod, "WORDPRESS_DB_HOST") or _variable(pod, "DATABASE_HOST")
         if host and not pod.forebay():
-            for proxy in proxies:
+            service = build.find("Service", host, pod.namespace)
+            selector = {"matchLabels": at(service, "spec", "selector", default={})}
+            for proxy in build.pods_of(selector, pod.namespace) if service else []:
                 if not allowed(build, pod, proxy, 3306):
                     yield f"{pod.name} cannot reach {proxy.name}"
         for server in servers:

@@ -213,9 +213,8 @@ def storage(build):
     mounted = [(pod, claim) for pod in build.pods() for volume in pod.spec.get("volumes") or []
                if (claim := build.find("PersistentVolumeClaim", at(volume, "persistentVolumeClaim", "claimName"), pod.namespace))]
     for pod, claim in mounted:
-        # what only jobs mount is mounted by one pod at a time
-        lasts = any(other.lasting for other, theirs in mounted if theirs is claim)
-        if lasts and "ReadWriteMany" not in claim["spec"]["accessModes"]:
+        shared = any(not other.alone for other, theirs in mounted if theirs is claim)
+        if shared and "ReadWriteMany" not in claim["spec"]["accessModes"]:
             yield f"{pod.name} shares {name_of(claim)}, which one node can mount"
 
 

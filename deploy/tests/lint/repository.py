@@ -41,14 +41,15 @@ def secrets(root):
 
 
 def metrics(root):
-    """Alerts, their tests and the dashboard name metrics that Forebay has, with labels that they have."""
+    """Alerts, their tests and the dashboard name metrics that Forebay has, their labels, and values of those."""
     readme = pathlib.Path(root, "README.md").read_text()
     table = readme.split("<!-- metrics -->")[1].split("<!-- /metrics -->")[0]
-    known = {}
+    known, meaning = {}, {}
     for line in table.splitlines():
         cells = [c.strip() for c in line.strip("|").split("|")]
         if cells[0].startswith("`"):
             known[cells[0].strip("`")] = {x.strip() for x in cells[2].split(",") if x.strip()}
+            meaning[cells[0].strip("`")] = set(re.findall(r"\w+", cells[3]))
     places = list(pathlib.Path(root, "deploy/components/monitoring").glob("*.*"))
     for path in places + [pathlib.Path(root, "deploy/tests/alerts.yaml")]:
         text = path.read_text()
@@ -61,6 +62,10 @@ def metrics(root):
             labels -= {"le"} if found[1].endswith("_bucket") else set()
             for label in labels - known.get(name, known.get(found[1])):
                 yield f"{path.name}: {name} has no label '{label}'"
+            closed = r"(?:role|target|phase|result|blame|finding|state)\s*(?:=~|!=|!~|=)\s*\\?\"([a-z_|]+)\\?\""
+            for value in [v for values in re.findall(closed, found[2] or "") for v in values.split("|")]:
+                if value not in meaning[name]:
+                    yield f"{path.name}: {name} is never '{value}'"
     json.loads(pathlib.Path(root, "deploy/components/monitoring/forebay.json").read_text())
 
 

@@ -91,6 +91,7 @@ def connections(build):
         return
     scalers = {(h["spec"]["scaleTargetRef"]["kind"], h["spec"]["scaleTargetRef"]["name"]): h["spec"]["maxReplicas"]
                for h in build.of("HorizontalPodAutoscaler")}
+    pools = []
     for pod in build.pods():
         container = pod.forebay()
         if not container:
@@ -104,8 +105,9 @@ def connections(build):
         strategy = owner["spec"].get("strategy") or owner["spec"].get("updateStrategy") or {}
         most += int(at(strategy, "rollingUpdate", "maxSurge", default=0))
         pool = int(build.configuration(pod, container).get("pool.max_connections_per_server", 100))
-        if most * pool + RESERVED > min(limits):
-            yield f"{pod.name}: {most} pods with {pool} connections each, and {RESERVED}: more than {min(limits)}"
+        pools.append((most * pool, f"{pod.name}: {most} pods with {pool} connections each"))
+    if sum(n for n, _ in pools) + RESERVED > min(limits):
+        yield f"{', '.join(words for _, words in pools)}, and {RESERVED}: more than {min(limits)}"
 
 
 def rights(build):

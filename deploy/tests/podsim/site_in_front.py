@@ -19,11 +19,19 @@ class Forebay:
     """One process on the node, with the configuration of deploy/base and the account of the Secret."""
 
     def __init__(self, program, deploy, folder, names, accounts):
-        log = open(folder / "logs" / "forebay", "a")
+        self.words = [program, "run", "--config", str(deploy / "base" / "forebay.toml")]
+        self.log = open(folder / "logs" / "forebay", "a")
         names.table["forebay"] = [NODE]
         os.makedirs("/run/secrets")
         os.symlink(accounts, "/run/secrets/mysql-accounts")
-        self.process = subprocess.Popen([program, "run", "--config", str(deploy / "base" / "forebay.toml")], stdout=log, stderr=log)
+        self.start()
+
+    def start(self, *flags):
+        self.process = subprocess.Popen([*self.words, *flags], stdout=self.log, stderr=self.log)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
 
     def ready(self):
         try:

@@ -10,7 +10,8 @@ fn uuid(text: &str) -> Identity {
 }
 
 /// Steps: `P1@a` adds a primary of number 1 at address a, `R2@b` a reader (`R2@b=x`
-/// one that said it is x), `2=x` says that server 2 is x, `-2` takes it away, `^2` makes it the primary, `!2` renews it.
+/// one that said it is x), `2=x` says that server 2 is x, `-2` takes it away, `^2` makes it the primary, `!2` renews it,
+/// `>2@c` moves it.
 fn play(steps: &str) -> Snapshot {
     let mut fleet = Snapshot::default();
     for step in steps.split_whitespace() {
@@ -26,6 +27,7 @@ fn play(steps: &str) -> Snapshot {
                 }
                 fleet.with_server(server)
             }
+            (">", Some((id, address)), _) => fleet.with_address(number(id), address),
             ("-", ..) => fleet.without(number(rest)),
             ("^", ..) => fleet.with_primary(number(rest)),
             ("!", ..) => fleet.with_incarnation(number(rest)),
@@ -58,6 +60,9 @@ fn members() {
     check("", "");
     check("P1@a R2@b R3@c", "P1@a R2@b R3@c");
     check("R3@c P1@a R2@b", "P1@a R2@b R3@c");
+    check("P1@a R2@b=x R3@c=x >2@d", "P1@a R2@d");
+    check("P1@a R2@b=x R3@c=y >2@c", "P1@a R2@c R3@c");
+    check("P1@a >7@c", "P1@a");
     check("P1@a R2@b -2", "P1@a");
     check("P1@a R2@b ^2", "R1@a P2@b");
     check("P1@a R2@b ^9", "P1@a R2@b");

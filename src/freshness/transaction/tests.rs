@@ -120,6 +120,16 @@ fn what_is_not_known_is_the_whole_table() {
         other.add("wp_options", "option_nam", index, kind, 4);
         check(&other, "wp_options");
     }
+    // Whether a row is loaded with each page is not to be seen.
+    let mut other = plain.clone();
+    other.add("wp_options", "option_id", 0, KeyKind::Integer, 4);
+    let column = KeyColumn {
+        autoload: Some(9),
+        ..other.columns.find(b"rec", b"wp_options").unwrap().clone()
+    };
+    other.columns = KeyColumns::default();
+    other.columns.insert(b"rec", b"wp_options", column);
+    check(&other, "wp_options");
     let mut other = plain.clone();
     other.add("wp_options", "option_id", 0, KeyKind::Integer, 4);
     let told = tell("mysql97", &other, |_| true);

@@ -40,15 +40,15 @@ impl Walker {
 
     fn take_first(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
         match (self.expect, payload.first()) {
-            (Expect::Simple | Expect::Query | Expect::Eof, Some(0x00)) => {
+            (Expect::Simple | Expect::Query | Expect::Cursor | Expect::Eof, Some(0x00)) => {
                 self.take_ok(payload, out)
             }
             (Expect::Eof, Some(0xfe)) => self.take_terminator(payload, End::Ok, out),
-            (Expect::Query, Some(0xfb)) => {
+            (Expect::Query | Expect::Cursor, Some(0xfb)) => {
                 self.stage = Stage::Infile;
                 Ok(())
             }
-            (Expect::Query, Some(_)) => self.take_column_count(payload, out),
+            (Expect::Query | Expect::Cursor, Some(_)) => self.take_column_count(payload, out),
             (Expect::Prepare, Some(0x00)) => self.take_prepared(payload, out),
             _ => malformed("a reply of another kind than the command's"),
         }
@@ -118,7 +118,7 @@ impl Walker {
         }
         let ok = Ok::parse(payload, self.shape.backend)?;
         if self.translates() {
-            if self.stage == Stage::Peek && !ok.status.has(Status::CURSOR_EXISTS) {
+            if self.stage == Stage::Peek && !self.is_open_cursor(ok.status) {
                 self.make_up_eof(out);
             }
             let status = ok.status.without(Status::STATE_CHANGED);
@@ -131,6 +131,13 @@ impl Walker {
         Ok(())
     }
 
+    /// Whether what has these flags behind its definitions has no rows, and no end of them.
+    fn is_open_cursor(&self, status: Status) -> bool {
+        self.expect == Expect::Cursor
+            && status.has(Status::CURSOR_EXISTS)
+            && !status.has(Status::MORE_RESULTS)
+    }
+
     fn take_definitions_eof(
         &mut self,
         payload: &[u8],
@@ -140,7 +147,7 @@ impl Walker {
         let (status, warnings) = ok::parse_eof(payload)?;
         self.send(payload, out);
         // A cursor was opened: its rows are fetched by another command.
-        if then == Then::Rows && status.has(Status::CURSOR_EXISTS) {
+        if then == Then::Rows && self.is_open_cursor(status) {
             self.note(status, warnings);
             self.close_result(End::Rows);
         } else {
@@ -166,7 +173,8 @@ impl Walker {
 
     fn close_result(&mut self, end: End) {
         self.summary.results = self.summary.results.saturating_add(1);
-        if self.expect == Expect::Query && self.summary.status.has(Status::MORE_RESULTS) {
+        let several = matches!(self.expect, Expect::Query | Expect::Cursor);
+        if several && self.summary.status.has(Status::MORE_RESULTS) {
             self.stage = Stage::First;
         } else {
             self.finish(end);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::wire::ok::{Ok as OkPacket, encode_eof};
-use Expect::{Eof, Fetch, FieldList, Nothing, Prepare, Query, Simple, Text};
+use Expect::{Cursor, Eof, Fetch, FieldList, Nothing, Prepare, Query, Simple, Text};
 
 const CLASSIC: Capabilities = Capabilities(0);
 const MODERN: Capabilities = Capabilities::DEPRECATE_EOF.with(Capabilities::SESSION_TRACK);
@@ -239,7 +239,23 @@ fn an_open_cursor_has_one_eof_and_no_rows() {
     for (shape, theirs, ours) in
         [(DOWN, &modern[..], &classic[..]), (NEW, &modern, &modern), (OLD, &classic, &classic)]
     {
-        assert_eq!(check(Query, shape, theirs, ours).end, Some(End::Rows));
+        assert_eq!(check(Cursor, shape, theirs, ours).end, Some(End::Rows));
+    }
+    // The flag alone opens none.
+    let more = CURSOR | MORE;
+    let column = bytes(b"\x03def");
+    for (expect, status) in [(Query, CURSOR), (Query, more), (Cursor, more)] {
+        let set = |middle: Option<Vec<u8>>, end: Vec<u8>| {
+            let head = [bytes(b"\x01"), column.clone()];
+            head.into_iter().chain(middle).chain([end]).collect::<Vec<_>>()
+        };
+        let mut modern = set(None, end(status));
+        let mut classic = set(Some(eof(AUTO, 0)), eof(status, 2));
+        if status == more {
+            modern.push(ok(AUTO));
+            classic.push(plain_ok(AUTO));
+        }
+        assert_eq!(check(expect, DOWN, &modern, &classic).rows, 0);
     }
     let row = bytes(b"\0\0\x01x");
     for status in [CURSOR, LAST_ROW] {

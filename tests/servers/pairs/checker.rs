@@ -27,6 +27,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) rounds_min: usize,
     /// The error of a write that may be tried again: it is told as it is.
     pub(crate) may_refuse: fn(u16) -> bool,
+    /// No read may be old, wherever its request began.
+    pub(crate) is_strict: bool,
 }
 
 /// The form of the writes.
@@ -251,7 +253,7 @@ impl<'a> Worker<'a> {
                 "SELECT p.n FROM names JOIN pairs AS p ON p.id = names.id WHERE names.name = 'row {row}'"
             ),
             (_, 2) => format!(
-                "(SELECT n FROM pairs WHERE id = {row}) UNION SELECT MAX(n) FROM pairs WHERE id = {row}"
+                "(SELECT n FROM pairs WHERE id = {row}) UNION (SELECT MAX(n) FROM pairs WHERE id = {row})"
             ),
             _ => format!("SELECT n FROM pairs WHERE id = {row}"),
         }
@@ -305,6 +307,12 @@ impl<'a> Worker<'a> {
                 if value < self.watched || value > self.written {
                     let (row, watched) = (self.row, self.watched);
                     self.findings.backwards.push(format!("row {row}: {cell} after {watched}"));
+                }
+                if self.scene.is_strict && value != self.written {
+                    let (row, written) = (self.row, self.written);
+                    self.findings
+                        .stale
+                        .push(format!("row {row}: {cell} for {written}: {question}"));
                 }
                 self.watched = self.watched.max(value);
             }

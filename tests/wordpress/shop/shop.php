@@ -70,7 +70,7 @@ function shop_install() {
 
 function shop_answer() {
     $word = $_GET['shop'] ?? '';
-    $known = ['product', 'add', 'cart', 'checkout', 'place', 'received', 'paid', 'orders', 'schedule', 'ran', 'late', 'waits', 'found', 'flush', 'hosts'];
+    $known = ['product', 'add', 'cart', 'checkout', 'place', 'received', 'paid', 'orders', 'schedule', 'ran', 'late', 'found', 'flush', 'hosts'];
     if (!in_array($word, $known, true)) {
         return;
     }
@@ -303,15 +303,11 @@ function shop_late() {
     global $wpdb;
     $wpdb->get_var("SELECT option_value FROM $wpdb->options WHERE option_name = 'blogname'");
     $before = wp_cache_get_last_changed('posts');
-    wp_cache_set('shop_waits', $_GET['mark']);
+    file_put_contents(WP_CONTENT_DIR . '/uploads/waits', $_GET['mark']);
     for ($tries = 0; $tries < 5000 && $before === wp_cache_get('last_changed', 'posts', true); $tries++) {
         usleep(1000);
     }
     shop_say(['changed' => $tries < 5000 ? 'yes' : 'no', 'found' => shop_count_found()]);
-}
-
-function shop_waits() {
-    shop_say(['waits' => wp_cache_get('shop_waits') === $_GET['mark'] ? 'yes' : 'no']);
 }
 
 function shop_found() {
