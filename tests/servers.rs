@@ -39,6 +39,7 @@ mod servers {
     mod local_file;
     mod logins;
     mod matrix;
+    mod observe;
     mod operations;
     mod pairs;
     mod pool;

@@ -33,7 +33,7 @@ fn exit_codes_say_what_was_wrong() {
     check("walk", 2);
     check("run --colour red", 2);
     check("run", 78);
-    check("run --primary db --mode observe", 78);
+    check("run --primary db --mode replica", 78);
     check("run --primary db --config /nowhere/forebay.toml", 78);
     check("check --primary db --replicas a,b --threads 2", 0);
     check("check --primary db --threads many", 78);
@@ -44,7 +44,7 @@ fn exit_codes_say_what_was_wrong() {
     check("explain SELECT", 0);
     check("explain --ansi-quotes --no-backslash-escapes --mariadb SELECT", 0);
     check("explain", 2);
-    check("mode observe", 2);
+    check("mode replica", 2);
     // Port 1 of this machine: nobody listens there.
     check("mode primary --admin-http 127.0.0.1:1", 1);
     check("mode primary --admin-http nonsense", 1);

@@ -119,7 +119,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 fn every_mistake_is_told_in_one_go() {
     let file = "listne = '0.0.0.0:3306'\nconsistency = 'strong'\n[pool]\nwait_ms_max = 'soon'\nmax = 3\n[[users]]\nname = 'shop'";
     let environment = [("FOREBAY__DRAIN__DEADLINE_S", "0"), ("FOREBAY__LOG__COLOUR", "red")];
-    let flags = [("--mode", "mode", "observe")];
+    let flags = [("--mode", "mode", "replica")];
     let Mistakes(mistakes) = load_from(file, &environment, &flags).unwrap_err();
     let keys: Vec<_> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
     assert_eq!(
@@ -140,7 +140,7 @@ fn every_mistake_is_told_in_one_go() {
     for part in [
         "9 mistakes in the configuration:",
         "log.colour (FOREBAY__LOG__COLOUR): is not a key; there are log.format, log.level",
-        "mode = \"observe\" (--mode): must be one of primary, split",
+        "mode = \"replica\" (--mode): must be one of primary, observe, split",
         "drain.deadline_s = \"0\" (FOREBAY__DRAIN__DEADLINE_S): must be a whole number from 1 to 86400",
         "must be a whole number from 1 to 600000",
     ] {
