@@ -12,7 +12,8 @@ mod talk;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,8 +77,11 @@ pub(super) struct Farm {
 pub(super) struct Server {
     at: usize,
     state: Mutex<State>,
-    /// Changes when it dies: whoever speaks for it stops.
-    life: watch::Sender<u64>,
+    /// How often it has died.
+    deaths: AtomicU64,
+    /// Told at each: whoever speaks for it stops. Not a `watch` channel, which wakes in an order of
+    /// its own.
+    died: Notify,
 }
 
 /// What a server is at one moment.
@@ -104,7 +108,8 @@ impl Farm {
         let server = |at| Server {
             at,
             state: Mutex::new(State { up: true, ..State::default() }),
-            life: watch::Sender::new(0),
+            deaths: AtomicU64::new(0),
+            died: Notify::new(),
         };
         Arc::new(Self {
             profile,
@@ -302,6 +307,23 @@ impl Server {
         self.at == 0
     }
 
+    /// How often it has died.
+    pub(super) fn deaths(&self) -> u64 {
+        self.deaths.load(Ordering::Relaxed)
+    }
+
+    /// Returns when it has died more often than that.
+    pub(super) async fn dies_after(&self, deaths: u64) {
+        loop {
+            let mut died = pin!(self.died.notified());
+            died.as_mut().enable();
+            if self.deaths() != deaths {
+                return;
+            }
+            died.await;
+        }
+    }
+
     /// All its connections are lost, with what was open on them.
     fn die(&self) {
         self.change(|state| {
@@ -309,7 +331,8 @@ impl Server {
             state.locks.clear();
             state.connections.clear();
         });
-        self.life.send_modify(|life| *life += 1);
+        self.deaths.fetch_add(1, Ordering::Relaxed);
+        self.died.notify_waiters();
     }
 }
 

@@ -92,7 +92,7 @@ const DONE: Answer = Answer::Done { affected: 0, insert_id: 0 };
 
 impl Session {
     pub(super) fn new(farm: Arc<Farm>, at: usize, thread: u32, charset: u8) -> Self {
-        let life = farm.server(at).map_or(0, |server| *server.life.borrow());
+        let life = farm.server(at).map_or(0, Server::deaths);
         let mut variables = defaults(at == 0);
         if let Some((_, charset, collation)) = COLLATIONS.into_iter().find(|it| it.0 == charset) {
             set_names(&mut variables, charset);
@@ -155,7 +155,7 @@ impl Session {
         self.owner = None;
         let locks = std::mem::take(&mut self.locks);
         let Some(server) = self.farm.server(self.at) else { return };
-        if *server.life.borrow() == self.life {
+        if server.deaths() == self.life {
             server.change(|state| state.locks.retain(|name, _| !locks.contains(name)));
         }
     }

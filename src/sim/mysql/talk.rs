@@ -32,12 +32,12 @@ const NONCE: [u8; 20] = *b"abcdefghijklmnopqrst";
 /// Serves one connection until either side ends it, or the server dies.
 pub(super) async fn serve(farm: Arc<Farm>, at: usize, mut line: Line, random: Random) {
     let Some(server) = farm.server(at) else { return };
-    let mut life = server.life.subscribe();
+    let deaths = server.deaths();
     let talk = Talk { farm: &farm, server, line: &mut line, random };
     // Cancel-safe: what is dropped here is a server that dies.
     tokio::select! {
         biased;
-        _ = life.changed() => {}
+        () = server.dies_after(deaths) => {}
         _ended = talk.run() => {}
     }
 }
