@@ -63,7 +63,7 @@ fn late_replicas_are_seen_but_not_read(flavour: Flavour) {
     let page = proxy.get(&asked).unwrap().1;
     assert!(page.contains("must have") && page.contains("not fresh enough"), "{page}");
 
-    // Nobody told the proxy: it asks, once a request, and waits for no answer.
+    // Nobody tells the proxy: a fence or the watcher of the primary finds it. No read waits for that.
     for node in REPLICAS {
         stack.script(&["lag", node, "0"]);
     }
