@@ -359,8 +359,8 @@ impl Place {
     /// Four schemas, of two tables each with three keys; and any of them.
     fn of(draw: u8) -> Place {
         let schema = draw % 4;
-        let table = (draw / 4 % 3 > 0).then_some(draw / 4 % 3);
-        let key = table.and((draw / 12 % 4 > 0).then_some(draw / 12 % 4));
+        let table = (!(draw / 4).is_multiple_of(3)).then_some(draw / 4 % 3);
+        let key = table.and((!(draw / 12).is_multiple_of(4)).then_some(draw / 12 % 4));
         match schema {
             3 => Place(None, None, None),
             _ => Place(Some(schema), table, key),
