@@ -88,7 +88,6 @@ fn key(key: &Key) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Instant;
 
     use super::*;
@@ -129,7 +128,7 @@ mod tests {
         let mut reader = Server::new(ServerId(2), "db-2:3306", Role::Reader);
         reader.health = Health::Up;
         reader.live.raise_applied(Ordinal(base + 2));
-        let fleet = Snapshot { servers: vec![Arc::new(reader)], ..Snapshot::default() };
+        let fleet = Snapshot::default().with_server(reader);
         let mode = Mode::default();
         let levels = Levels {
             schemas: vec![("lax".into(), Level::Eventual)],

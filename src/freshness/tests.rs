@@ -359,8 +359,8 @@ impl Place {
     /// Four schemas, of two tables each with three keys; and any of them.
     fn of(draw: u8) -> Place {
         let schema = draw % 4;
-        let table = (!(draw / 4).is_multiple_of(3)).then_some(draw / 4 % 3);
-        let key = table.and((!(draw / 12).is_multiple_of(4)).then_some(draw / 12 % 4));
+        let table = Some(draw / 4 % 3).filter(|table| *table > 0);
+        let key = table.and(Some(draw / 12 % 4).filter(|key| *key > 0));
         match schema {
             3 => Place(None, None, None),
             _ => Place(Some(schema), table, key),

@@ -123,7 +123,7 @@ impl Own {
         let age_max = if sight == Sight::Fences { SHARED_MAX } else { AGE_MAX };
         let young = |at: Instant| !is_past(at, age_max, now);
         if let (Some((_, asked)), Some(shared)) = (self.asked, shared)
-            && shared >= asked
+            && shared > asked
         {
             self.note_fence(asked);
         }
@@ -240,7 +240,8 @@ mod tests {
         check("ask read read +1 read +1 read", "1 0 0 ?");
         check("ask read +1 shared +1 read +1 read", "1 0 ?");
         // The beginning of a request asks for its own, or for one that left later.
-        check("shared ask +1 read", "0");
+        check("shared ask +1 read", "1");
+        check("ask +1 shared read", "0");
         check("shared +1 ask read", "1");
         check("shared +1 read", "?");
         check("ask read +1 shared void read", "1 ?");

@@ -52,7 +52,7 @@ impl Rehearsal {
 
     /// Whether a request seems to begin: what others wrote before is to be asked for.
     pub fn is_fence_due(&mut self, now: Instant) -> bool {
-        let is_due = self.pace.due(Level::Causal, Sight::Stream, now) != Due::Nothing;
+        let is_due = self.pace.due(Level::Causal, Sight::Stream, None, now) != Due::Nothing;
         if is_due {
             self.pace.note_fence(now);
         }

@@ -80,6 +80,11 @@ class Pod:
         """Whether it runs until somebody stops it."""
         return self.owner["kind"] not in ("Job", "CronJob")
 
+    @property
+    def alone(self):
+        """Whether there is never a second one: jobs that do not overlap."""
+        return self.owner["kind"] == "CronJob" and self.owner["spec"].get("concurrencyPolicy") == "Forbid"
+
     def containers(self):
         return (self.spec.get("initContainers") or []) + (self.spec.get("containers") or [])
 
