@@ -115,6 +115,8 @@ pub const KEYS_PER_READ_MAX: usize = 64;
 pub const WRITES_PENDING_MAX: usize = 16 * 1024;
 /// A fence that is not back by then sends its reads to the primary.
 pub const FENCE_WAIT_MS: u64 = 1_000;
+/// While it is open whether the primary is down, a read waits so long for it to answer.
+pub const PRIMARY_DOUBT_MS: u64 = 5_000;
 /// So long may the follower be behind a fence, or a client's own write, before all that it has not
 /// shown counts as a write to everything.
 pub const STREAM_WAIT_MS: u64 = 50;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::freshness::Sight;
 
 /// While reads come, the next fence leaves so long after the last: they need not wait for one then.
-const AHEAD: Duration = Duration::from_millis(1);
+const AHEAD: Duration = Duration::from_millis(2);
 
 /// All rounds of one fleet.
 #[derive(Debug)]

@@ -267,6 +267,14 @@ impl Fleet {
         (ordinal, None)
     }
 
+    /// Something is wrong with the primary, and it is not known to be down.
+    #[must_use]
+    pub fn doubts_primary(&self) -> bool {
+        let snapshot = self.snapshot.load();
+        let health = snapshot.primary().map(|primary| &primary.health);
+        health.is_some_and(|health| !health.serves_reads() && !health.is_down())
+    }
+
     /// The primary cannot be reached. One connection that was lost does not say so: it may be
     /// well, and others may write to it.
     #[must_use]

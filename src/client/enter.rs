@@ -140,7 +140,6 @@ impl Conversation {
         let mut conversation = Self::new(stream, capabilities, session, house, credentials, peer);
         conversation.unread = unread;
         conversation.charset = charset;
-        conversation.begin_request();
         write_out(&mut conversation.client, &out).await?;
         Ok(Some(conversation))
     }
@@ -151,7 +150,6 @@ impl Conversation {
         self.leave();
         self.session.reset();
         self.rehearsal = None;
-        self.begin_request();
         if self.session.mode().flavour == Flavour::MariaDb {
             begin_charset(&mut self.session, &self.house, self.charset);
         }
@@ -210,7 +208,6 @@ impl Conversation {
             }
             self.session.begin_with(|values| values.database = Some(name.into()));
         }
-        self.begin_request();
         write_ok(&mut out, changed.sequence, Status::AUTOCOMMIT, self.capabilities);
         write_out(&mut self.client, &out).await?;
         Ok(Next::Command)

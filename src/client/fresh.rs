@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::client::serve::Conversation;
 use crate::freshness::{Level, Sight};
@@ -14,6 +14,9 @@ use crate::session::observe::{Said, Write};
 use crate::session::own::Due;
 use crate::session::plan::{Policy, Reason};
 use crate::sql::Statement;
+
+/// Between two looks whether the primary answers again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Conversation {
     /// The policy to plan a statement with.
@@ -45,7 +48,7 @@ impl Conversation {
                     self.session.own.write(self.house.fleet.freshness.last(), None);
                 }
                 Due::Fence(round) => {
-                    let is_fenced = self.fence(round, begun).await;
+                    let is_fenced = self.fence(round, begun).await || self.fence_anew(begun).await;
                     let took = begun.elapsed().as_secs_f64();
                     self.house.metrics.fence_seconds.observe(took);
                     return match is_fenced {
@@ -62,6 +65,22 @@ impl Conversation {
             let sight = self.house.fleet.fences.sight();
             due = self.session.own.due(level, sight, None, begun.into_std());
         }
+    }
+
+    /// Once more, while it is open whether the primary is lost: until it answers, is known to be
+    /// down, or answers and vouches for nobody.
+    async fn fence_anew(&mut self, begun: Instant) -> bool {
+        let deadline = begun + Duration::from_millis(limits::PRIMARY_DOUBT_MS);
+        while self.house.fleet.doubts_primary() && Instant::now() < deadline {
+            if self.client.is_closed_now() || self.seat.is_interrupted() {
+                return false;
+            }
+            sleep(LOOK_AGAIN).await;
+            if self.fence(None, Instant::now()).await {
+                return true;
+            }
+        }
+        false
     }
 
     async fn fence(&mut self, round: Option<u64>, asked: Instant) -> bool {
@@ -107,9 +126,12 @@ impl Conversation {
     /// statements are answered meanwhile.
     pub(super) fn begin_request(&mut self) {
         let fences = &self.house.fleet.fences;
-        if fences.sight() != Sight::None && self.session.own.begin_request() {
-            let round = fences.ask();
-            self.session.own.ask(round.0, Instant::now().into_std());
+        if fences.sight() == Sight::None {
+            return;
+        }
+        let now = Instant::now().into_std();
+        if self.session.own.begin_request(now) {
+            self.session.own.ask(fences.ask().0, now);
         }
     }
 }

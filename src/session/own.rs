@@ -17,7 +17,7 @@ const AGE_MAX: Duration = Duration::from_secs(1);
 /// Where nobody shows others' writes as they come, a request sees those of others that were made
 /// while it ran with this delay at the most. A fence for every read made each query cost half as
 /// much again.
-const SHARED_MAX: Duration = Duration::from_millis(2);
+const SHARED_MAX: Duration = Duration::from_millis(4);
 
 /// One conversation's place among everybody's writes.
 #[derive(Debug, Default)]
@@ -67,8 +67,9 @@ impl Own {
     }
 
     /// A preamble begins a request. True: it needs a new fence, which is best asked for now.
-    pub const fn begin_request(&mut self) -> bool {
-        if self.spoken {
+    pub fn begin_request(&mut self, now: Instant) -> bool {
+        let is_old = self.asked.is_some_and(|(_, at)| is_past(at, QUIET, now));
+        if self.spoken || is_old {
             self.void();
         }
         self.asked.is_none() && self.fenced.is_none()
@@ -169,7 +170,7 @@ mod tests {
         for word in words.split_whitespace() {
             match word {
                 "ask" => ask(&mut own, now),
-                "names" if own.begin_request() => ask(&mut own, now),
+                "names" if own.begin_request(now) => ask(&mut own, now),
                 "names" => {}
                 "speak" => own.speak(),
                 "void" => own.void(),
@@ -215,6 +216,8 @@ mod tests {
         // wpdb's preamble on a connection that was used before.
         check("ask names read names read names names read", "1 2 3");
         check("ask speak names read", "2");
+        check("names +9 names read", "1");
+        check("names +10 names read", "2");
         check("ask read void read read", "1 ? 0");
         check("ask write read read", "w1 0");
         check("ask read write write read read", "1 w0 0");
@@ -237,8 +240,8 @@ mod tests {
     #[test]
     fn without_a_follower_others_fences_are_shared() {
         let check = |words, expected| check(Level::Causal, Sight::Fences, words, expected);
-        check("ask read read +1 read +1 read", "1 0 0 ?");
-        check("ask read +1 shared +1 read +1 read", "1 0 ?");
+        check("ask read read +3 read +1 read", "1 0 0 ?");
+        check("ask read +1 shared +3 read +1 read", "1 0 ?");
         // The beginning of a request asks for its own, or for one that left later.
         check("shared ask +1 read", "1");
         check("ask +1 shared read", "0");

@@ -194,6 +194,7 @@ fn a_primary_that_comes_late() {
     let tenant = prepare(&stack, "late_primary");
     let proxy = Proxy::start(&stack);
     let mut first = proxy.client(&tenant);
+    proxy.wait_for_readers(2);
     let stranger = prepare(&stack, "stranger");
     stack.script(&["stop", PRIMARY]);
     thread::scope(|scope| {

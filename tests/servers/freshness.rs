@@ -47,9 +47,10 @@ fn settled(proxy: &Proxy, client: &mut Client) {
 fn no_stale_read_across_connections(flavour: Flavour) {
     let stack = Stack::alone(flavour);
     let (tenant, other) = (prepare(&stack, "fresh"), prepare(&stack, "calm"));
-    let proxy = Proxy::start(&stack);
+    let proxy = Setup::of(&stack).followed(&stack).start();
     let mut reader = proxy.client(&tenant);
     settled(&proxy, &mut reader);
+    until("the primary's log is followed", || proxy.metric("forebay_follower_up", &[]) > 0.0);
     late(&stack, "3");
     let stale = stale_pairs(&mut proxy.client(&tenant), &mut reader, PAIRS);
     assert_eq!(stale, 0, "of {PAIRS}");

@@ -117,7 +117,16 @@ fn judge(stack: &Stack, tenant: &Tenant) {
 /// What Forebay itself says to a replica.
 fn is_of_the_session(sql: &str) -> bool {
     let is_question = sql.starts_with("SELECT ") && sql.contains("@@") && !sql.contains(":=");
+    let is_of_replication = [
+        "SHOW GLOBAL STATUS LIKE 'Uptime'",
+        "SHOW ALL SLAVES STATUS",
+        "SHOW REPLICA STATUS",
+        "SELECT MASTER_GTID_WAIT(",
+        "SELECT WAIT_FOR_EXECUTED_GTID_SET(",
+        "SELECT CHANNEL_NAME, FILTER_NAME",
+    ];
     is_question
+        || is_of_replication.iter().any(|known| sql.starts_with(known))
         || sql.starts_with("SET ")
         || sql.starts_with("USE ")
         || sql.starts_with("SELECT NULL")
