@@ -27,6 +27,9 @@
 //! | what is a client told when a server is lost? | [`session::observe::after_loss`] |
 //! | why is a connection not given back? | [`session::hold`], [`cluster::ledger`] |
 //! | a visitor sees an old page after a save | [`freshness`] |
+//! | what has a read to wait for, and who asks the primary? | [`session::own`], `client::fresh`, `backend::fence` |
+//! | which write must a replica have? | [`session::floor`], [`freshness::floor`] |
+//! | what would splitting have done? | [`session::rehearse`] |
 //! | how far is a replica, and is it fit? | `backend::progress`, [`cluster::condition`] |
 //! | what did others write? | [`wire::binlog`], [`freshness::transaction`], `backend::follow` |
 //! | which replica, and why that one? | [`cluster::pick`](mod@cluster::pick) |
