@@ -154,6 +154,7 @@ async fn leave(rules: &Rules, house: &House, permits: &Semaphore, close: watch::
     let begun = Instant::now();
     let deadline = begun + rules.drain.delay + rules.drain.deadline;
     house.control.enter(Phase::Draining);
+    house.registry.wake_all();
     sleep_until(begun + rules.drain.delay).await;
     let _nobody_listens_any_more = close.send(true);
     let everybody = u32::try_from(limits::CLIENTS_MAX).unwrap_or(u32::MAX);

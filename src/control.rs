@@ -5,7 +5,7 @@
 //! nothing: `app` takes the wishes and obeys. Every session reads `mode`, so that is one atomic.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -121,6 +121,8 @@ pub enum Unheard {
 #[derive(Clone, Debug)]
 pub struct Control {
     mode: Arc<AtomicU8>,
+    /// Sessions read it before each wait, and a watch costs a lock.
+    drains: Arc<AtomicBool>,
     phase: watch::Sender<Phase>,
     latches: watch::Sender<Vec<&'static str>>,
     demands: mpsc::Sender<Asked>,
@@ -145,6 +147,7 @@ impl Control {
         let (demands, queue) = mpsc::channel(limits::DEMANDS_WAITING_MAX);
         let control = Self {
             mode: Arc::new(AtomicU8::new(0)),
+            drains: Arc::default(),
             phase: watch::Sender::new(Phase::Starting),
             latches: watch::Sender::new(Vec::new()),
             demands,
@@ -155,6 +158,9 @@ impl Control {
 
     /// Goes on to a later phase; an earlier one is ignored, because nothing comes back to life.
     pub fn enter(&self, phase: Phase) {
+        if phase >= Phase::Draining {
+            self.drains.store(true, Ordering::Release);
+        }
         self.phase.send_if_modified(|current| {
             let forward = phase > *current;
             if forward {
@@ -210,6 +216,12 @@ impl Control {
     #[must_use]
     pub fn phases(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
+    }
+
+    /// Whether clients are to leave.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drains.load(Ordering::Acquire)
     }
 
     /// Waits until this phase, or a later one, was entered.

@@ -4,6 +4,7 @@
 //! `client` (which speaks to PHP) and `backend` (which speaks to MySQL). Both call it; nobody
 //! else opens a socket but the admin pages.
 
+pub mod bell;
 pub mod exchange;
 pub mod network;
 pub mod proxy_header;
@@ -11,6 +12,7 @@ pub mod range;
 pub mod stream;
 pub mod tls;
 
+pub use bell::Bell;
 pub use exchange::{Exchange, ExchangeError};
 pub use network::{Memory, Network};
 pub use range::AddressRange;

@@ -1,7 +1,11 @@
 //! One logged-in connection to a server, and what is known about its state.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
 use crate::backend::statements::Statements;
-use crate::link::Stream;
+use crate::link::{Bell, Stream};
 use crate::session::variable::Values;
 use crate::wire::capability::Capabilities;
 
@@ -30,4 +34,34 @@ pub struct Connection {
     pub clean: bool,
     /// When it was given back, in milliseconds of the pool's clock.
     pub idle_since: tokio::time::Instant,
+    /// Shared with its pool, which says so.
+    pub given_up: Arc<GivenUp>,
+}
+
+/// Whether the server of a connection was given up since somebody leased it: then no reply will
+/// come.
+#[derive(Debug, Default)]
+pub struct GivenUp {
+    is_so: AtomicBool,
+    bell: Bell,
+}
+
+impl GivenUp {
+    /// It was.
+    pub fn tell(&self) {
+        self.is_so.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Somebody leases it: that is past.
+    pub fn forget(&self) {
+        if self.is_so.load(Ordering::Relaxed) {
+            self.is_so.store(false, Ordering::Release);
+        }
+    }
+
+    /// Ready once it was.
+    pub fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        self.bell.poll(context, || self.is_so.load(Ordering::Acquire))
+    }
 }

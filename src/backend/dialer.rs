@@ -246,6 +246,7 @@ impl Dialer {
             multi_statements: false,
             clean: true,
             idle_since: Instant::now(),
+            given_up: Arc::default(),
         };
         Ok((connection, identity))
     }

@@ -123,6 +123,22 @@ pub struct Request<'a> {
     pub blocks: bool,
 }
 
+impl<'a> Request<'a> {
+    fn ask(&self) -> Ask<'a> {
+        Ask {
+            credentials: self.credentials,
+            account: self.account,
+            found_rows: self.found_rows,
+            is_reader: self.role == Role::Reader,
+            session: self.session,
+            state: self.state,
+            last: self.last,
+            deadline: self.deadline,
+            blocks: self.blocks,
+        }
+    }
+}
+
 impl Fleet {
     /// A fleet of which only the primary's address is known. `seed`: randomness.
     #[must_use]
@@ -200,6 +216,13 @@ impl Fleet {
         u64::from_le_bytes(number) >> 1
     }
 
+    /// One that is idle there, if there is one for it: without waiting.
+    pub fn lease_idle(&self, request: &Request<'_>) -> Option<Lease> {
+        let (pools, snapshot) = (self.pools.load(), self.snapshot.load());
+        let server = snapshot.server(request.server)?;
+        pools.get(&request.server)?.lease_idle(&request.ask(), &server.live)
+    }
+
     /// A connection to a server. A failure to connect is noted against the server's health.
     pub async fn lease(&self, request: &Request<'_>) -> Result<Lease, LeaseError> {
         let (Some(pool), Some(server)) =
@@ -207,18 +230,7 @@ impl Fleet {
         else {
             return Err(LeaseError::Busy);
         };
-        let ask = Ask {
-            credentials: request.credentials,
-            account: request.account,
-            found_rows: request.found_rows,
-            is_reader: request.role == Role::Reader,
-            session: request.session,
-            state: request.state,
-            last: request.last,
-            deadline: request.deadline,
-            blocks: request.blocks,
-        };
-        let leased = pool.lease(&ask, &server.live).await;
+        let leased = pool.lease(&request.ask(), &server.live).await;
         if let Err(LeaseError::Open(error)) = &leased {
             self.note_open_error(request.server, error);
         }

@@ -4,25 +4,25 @@
 //! its connection; only `give_back` returns it. Which server is `cluster`'s choice, and what a
 //! connection needs before it is used is `setup`'s.
 
+mod lease;
+
 use std::collections::HashMap;
-use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+pub use lease::Lease;
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::backend::connection::Connection;
+use crate::backend::connection::{Connection, GivenUp};
 use crate::backend::dial::DialError;
 use crate::backend::dialer::{Dialer, OpenError};
 use crate::backend::setup::Recipe;
 use crate::cluster::ledger::{Counts, Decision, Handover, Idle, Key, Slot, Wanted};
-use crate::cluster::{Ledger, Live, Outstanding, ServerId};
+use crate::cluster::{Ledger, Live, ServerId};
 use crate::limits;
-use crate::link::Stream;
 use crate::metrics::{BackendLogin, ServerCounters};
-use crate::position::Ordinal;
 use crate::secret::Credentials;
 
 /// The place of a connection in its pool: how a session finds its last one again.
@@ -74,10 +74,6 @@ pub struct Pool {
     waiting: AtomicUsize,
     /// Told when somebody begins to wait.
     wanted: Notify,
-    /// Told when the server is given up: whoever waits for a reply from it waits in vain.
-    given_up: Notify,
-    /// How often that was.
-    times_given_up: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -85,6 +81,8 @@ struct Inner {
     ledger: Ledger,
     /// By the index of their slots.
     idle: Vec<Option<(Slot, Box<Connection>)>>,
+    /// Of those that there are, by the same.
+    given_up: Vec<Option<Arc<GivenUp>>>,
     waiters: HashMap<u64, oneshot::Sender<()>>,
     tickets: u64,
 }
@@ -106,13 +104,12 @@ impl Pool {
             inner: Mutex::new(Inner {
                 ledger: Ledger::new(connections_max, limits::POOL_WAITERS_MAX),
                 idle: Vec::new(),
+                given_up: Vec::new(),
                 waiters: HashMap::new(),
                 tickets: 0,
             }),
             waiting: AtomicUsize::new(0),
             wanted: Notify::new(),
-            given_up: Notify::new(),
-            times_given_up: AtomicU64::new(0),
         })
     }
 
@@ -176,7 +173,12 @@ impl Pool {
             }
             match decision.0 {
                 Decision::Reuse(slot) => {
-                    if let Some(lease) = self.reuse(slot, live) {
+                    let (connection, owner) = {
+                        let mut inner = self.lock();
+                        (inner.take(slot), inner.ledger.owner(slot))
+                    };
+                    let lease = connection.and_then(|it| self.reuse(slot, it, owner, live));
+                    if let Some(lease) = lease {
                         return Ok(lease);
                     }
                 }
@@ -190,14 +192,7 @@ impl Pool {
     }
 
     fn acquire(self: &Arc<Self>, ask: &Ask<'_>) -> (Decision, Option<Waiting>) {
-        let wanted = Wanted {
-            key: key_of(ask),
-            session: ask.session,
-            state: ask.state,
-            // A dirty one is reset in front of the statement: dearer than luck, cheaper than a login.
-            needs_clean: false,
-            last: ask.last,
-        };
+        let wanted = wanted_of(ask);
         let mut inner = self.lock();
         inner.tickets = inner.tickets.wrapping_add(1);
         let ticket = inner.tickets;
@@ -213,24 +208,41 @@ impl Pool {
         (decision, Some(Waiting { pool: Arc::clone(self), ticket, told }))
     }
 
-    /// The idle connection of a slot; none if it died meanwhile.
-    fn reuse(self: &Arc<Self>, slot: Slot, live: &Arc<Live>) -> Option<Lease> {
-        let (connection, owner) = {
+    /// One that is idle, if there is one for the asker: nothing has to be waited for.
+    pub fn lease_idle(self: &Arc<Self>, ask: &Ask<'_>, live: &Arc<Live>) -> Option<Lease> {
+        if ask.blocks {
+            return None;
+        }
+        loop {
             let mut inner = self.lock();
-            (inner.take(slot), inner.ledger.owner(slot))
-        };
-        let mut connection = connection?;
+            let slot = inner.ledger.acquire_idle(&wanted_of(ask))?;
+            let (connection, owner) = (inner.take(slot), inner.ledger.owner(slot));
+            drop(inner);
+            if let Some(lease) = self.reuse(slot, connection?, owner, live) {
+                return Some(lease);
+            }
+        }
+    }
+
+    /// The idle connection of a slot; none if it died meanwhile.
+    fn reuse(
+        self: &Arc<Self>,
+        slot: Slot,
+        mut connection: Box<Connection>,
+        owner: u64,
+        live: &Arc<Live>,
+    ) -> Option<Lease> {
         if connection.stream.is_readable_now() {
             // An idle server has nothing to say but good-bye.
             drop(connection);
             self.closed(slot);
             return None;
         }
+        connection.given_up.forget();
         Some(Lease {
             pool: Arc::clone(self),
             slot,
             owner,
-            times_given_up: self.times_given_up.load(Ordering::Acquire),
             connection: Some(connection),
             is_new: false,
             live: Arc::clone(live),
@@ -253,12 +265,14 @@ impl Pool {
         self.count_login(opened.as_ref().err());
         let opened = opened.map_err(LeaseError::Open)?;
         opening.slot = None;
-        self.lock().ledger.opened(slot);
+        let mut inner = self.lock();
+        inner.ledger.opened(slot);
+        inner.tell_of(slot, &opened);
+        drop(inner);
         Ok(Lease {
             pool: Arc::clone(self),
             slot,
             owner: 0,
-            times_given_up: self.times_given_up.load(Ordering::Acquire),
             connection: Some(Box::new(opened)),
             is_new: true,
             live: Arc::clone(live),
@@ -306,6 +320,7 @@ impl Pool {
     fn closed(&self, slot: Slot) {
         let mut inner = self.lock();
         let gone = inner.take(slot);
+        inner.forget(slot);
         let handover = inner.ledger.closed(slot);
         inner.tell(handover);
         drop(inner);
@@ -328,19 +343,10 @@ impl Pool {
     /// The server is down: every idle connection is closed, and whoever waits for one of its
     /// replies is told.
     pub fn give_up(&self) {
-        self.times_given_up.fetch_add(1, Ordering::Release);
         self.expire(Instant::now(), Duration::ZERO);
-        self.given_up.notify_waiters();
-    }
-
-    /// Waits until it is given up once more than so many times.
-    async fn given_up(&self, times: u64) {
-        loop {
-            let told = self.given_up.notified();
-            if self.times_given_up.load(Ordering::Acquire) != times {
-                return;
-            }
-            told.await;
+        let told: Vec<_> = self.lock().given_up.iter().flatten().cloned().collect();
+        for given_up in told {
+            given_up.tell();
         }
     }
 
@@ -365,6 +371,24 @@ impl Inner {
         place.take_if(|(its, _)| *its == slot).map(|(_, connection)| connection)
     }
 
+    /// Whom to tell when the server is given up. A number that has another connection by now
+    /// loses no more than that.
+    fn tell_of(&mut self, slot: Slot, connection: &Connection) {
+        let at = slot.index();
+        if self.given_up.len() <= at {
+            self.given_up.resize_with(at.saturating_add(1), || None);
+        }
+        if let Some(place) = self.given_up.get_mut(at) {
+            *place = Some(Arc::clone(&connection.given_up));
+        }
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        if let Some(place) = self.given_up.get_mut(slot.index()) {
+            *place = None;
+        }
+    }
+
     fn tell(&mut self, handover: Option<Handover>) {
         let Some(handover) = handover else { return };
         let told = self.waiters.remove(&handover.ticket).is_some_and(|tell| tell.send(()).is_ok());
@@ -379,6 +403,17 @@ impl Inner {
 fn patient_max(connections_max: u32) -> usize {
     let reserve = (connections_max / 5).max(1);
     usize::try_from(connections_max.saturating_sub(reserve).max(1)).unwrap_or(1)
+}
+
+fn wanted_of(ask: &Ask<'_>) -> Wanted {
+    Wanted {
+        key: key_of(ask),
+        session: ask.session,
+        state: ask.state,
+        // A dirty one is reset in front of the statement: dearer than luck, cheaper than a login.
+        needs_clean: false,
+        last: ask.last,
+    }
 }
 
 fn key_of(ask: &Ask<'_>) -> Key {
@@ -421,122 +456,6 @@ impl Drop for Opening<'_> {
             let mut inner = self.pool.lock();
             let handover = inner.ledger.open_failed(slot);
             inner.tell(handover);
-        }
-    }
-}
-
-/// A connection that one session has to itself. Dropping it closes the connection.
-#[derive(Debug)]
-pub struct Lease {
-    pool: Arc<Pool>,
-    slot: Slot,
-    owner: u64,
-    /// Of its pool, when it was leased.
-    times_given_up: u64,
-    connection: Option<Box<Connection>>,
-    is_new: bool,
-    live: Arc<Live>,
-    _outstanding: Outstanding,
-    /// Of a statement that may wait for others.
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Lease {
-    /// It was logged in for this lease.
-    #[must_use]
-    pub fn is_new(&self) -> bool {
-        self.is_new
-    }
-
-    /// The server at its other end.
-    #[must_use]
-    pub fn server(&self) -> ServerId {
-        self.pool.server
-    }
-
-    /// Its pool.
-    #[must_use]
-    pub fn pool(&self) -> &Arc<Pool> {
-        &self.pool
-    }
-
-    /// Its place there.
-    #[must_use]
-    pub fn place(&self) -> Place {
-        self.slot
-    }
-
-    /// The session that used it last; 0: nobody who still lives.
-    #[must_use]
-    pub fn owner(&self) -> u64 {
-        self.owner
-    }
-
-    /// Whether its server has applied so much, in the incarnation that this lease speaks to.
-    #[must_use]
-    pub fn has_applied(&self, floor: Ordinal) -> bool {
-        self.live.applied() >= floor
-    }
-
-    /// Waits until its server is given up: then no reply will come.
-    pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (pool, times) = (Arc::clone(&self.pool), self.times_given_up);
-        async move { pool.given_up(times).await }
-    }
-
-    /// From now on it is this session's.
-    pub fn own(&mut self, session: u64) {
-        self.owner = session;
-    }
-
-    /// Gives it back, in a state that `put_steps` knows how to leave. `session`: who may come
-    /// back for what is left on it; 0 for nobody.
-    pub fn give_back(mut self, session: u64) {
-        if let Some(connection) = self.connection.take() {
-            let state = if connection.residue { 1 } else { connection.values.fingerprint() };
-            self.pool.return_idle(self.slot, connection, session, state);
-        }
-    }
-
-    /// Closes it and logs in anew in its place: the only way back to "no database".
-    pub async fn renew(
-        &mut self,
-        credentials: &Arc<Credentials>,
-        found_rows: bool,
-        deadline: Instant,
-    ) -> Result<(), OpenError> {
-        let is_reader = self.is_reader;
-        // The old one first: the server's limit may be this very connection.
-        self.stream = Stream::from(tokio::io::duplex(1).0);
-        let opened = self.pool.dialer.open(credentials, found_rows, is_reader, deadline).await?;
-        self.owner = 0;
-        self.is_new = true;
-        **self = opened;
-        Ok(())
-    }
-}
-
-impl Deref for Lease {
-    type Target = Connection;
-
-    #[expect(clippy::expect_used, reason = "the connection is taken only by give_back and drop")]
-    fn deref(&self) -> &Connection {
-        self.connection.as_deref().expect("a lease holds its connection until it ends")
-    }
-}
-
-impl DerefMut for Lease {
-    #[expect(clippy::expect_used, reason = "the connection is taken only by give_back and drop")]
-    fn deref_mut(&mut self) -> &mut Connection {
-        self.connection.as_deref_mut().expect("a lease holds its connection until it ends")
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(connection);
-            self.pool.closed(self.slot);
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::wire::ok::Ok as OkPacket;
 
 /// The most that an answer to one of our own questions may be.
 const ANSWER_BYTES_MAX: usize = 4 * limits::TERMINATOR_BYTES_MAX;
+/// Room for what is read at once: an ordinary answer is shorter.
+const READ_BYTES: usize = 1024;
 
 /// Rows of text; NULL is `None`.
 pub type Rows = Vec<Vec<Option<Vec<u8>>>>;
@@ -197,6 +199,8 @@ impl<'a> Answers<'a> {
                 self.unread.drain(..consumed);
                 return Ok(payload);
             }
+            // A whole answer at once: a vector left to itself grows by 64 bytes first.
+            self.unread.reserve(READ_BYTES);
             if self.stream.read_buf(&mut self.unread).await? == 0 {
                 return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
             }

@@ -4,7 +4,10 @@
 //! What a client does at once costs no timer. Called by `client::relay` and by the conversation
 //! for whatever it says itself; the next command is waited for elsewhere (`client::read`).
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
@@ -20,10 +23,43 @@ const WAIT_MAX: Duration = Duration::from_millis(limits::CLIENT_WRITE_MS_MAX);
 /// Writes all of it. An error when the client takes nothing for too long, or is killed meanwhile.
 pub async fn write_to(client: &mut Stream, mut out: &[u8], seat: &Seat) -> io::Result<()> {
     while !out.is_empty() {
-        let wrote = wait_for(client.write(out), WAIT_MAX, seat).await?;
+        let wrote = match at_once(client.write(out)).await {
+            Some(wrote) => wrote?,
+            // Boxed: rare, and it weighs on every session.
+            None => Box::pin(wait_for(client.write(out), WAIT_MAX, seat)).await?,
+        };
         out = out.get(wrote..).filter(|_| wrote > 0).ok_or(io::ErrorKind::WriteZero)?;
     }
-    wait_for(client.flush(), WAIT_MAX, seat).await
+    match at_once(client.flush()).await {
+        Some(flushed) => flushed,
+        None => Box::pin(wait_for(client.flush(), WAIT_MAX, seat)).await,
+    }
+}
+
+/// What can be done without waiting. It must be safe to begin again: a write that is not ready has
+/// taken nothing.
+async fn at_once<T>(doing: impl Future<Output = T>) -> Option<T> {
+    let mut doing = pin!(doing);
+    poll_fn(|context| match doing.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// What may take as long as the client likes; an error when it is killed meanwhile.
+pub(super) async fn unless_ended<T>(
+    doing: impl Future<Output = io::Result<T>>,
+    seat: &Seat,
+) -> io::Result<T> {
+    let mut doing = pin!(doing);
+    poll_fn(|context| match doing.as_mut().poll(context) {
+        Poll::Pending if seat.poll_ended(context).is_ready() => {
+            Poll::Ready(Err(io::ErrorKind::Interrupted.into()))
+        }
+        polled => polled,
+    })
+    .await
 }
 
 /// What a client does in its own time; an error when that is too long, or it is killed meanwhile.

@@ -4,16 +4,19 @@
 //! waits it gives up a connection that others need and that holds nothing but an insert id, and
 //! it leaves when the process drains.
 
+use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
+use crate::client::patience::{unless_ended, wait_for};
 use crate::client::relay::{Message, Rest};
 use crate::client::serve::Conversation;
 use crate::client::slab;
-use crate::control::Phase;
 use crate::limits;
 use crate::wire::frame::Header;
 
@@ -67,12 +70,10 @@ impl Conversation {
             }
             let is_first = slab.is_empty();
             let reading = self.client.read_buf(slab);
-            let read = if is_first {
-                reading.await?
-            } else {
-                timeout(PARTIAL_PACKET_WAIT, reading)
-                    .await
-                    .map_err(|_| io::ErrorKind::TimedOut)??
+            let read = match is_first {
+                true => unless_ended(reading, &self.seat).await?,
+                // Boxed: nearly every command comes in one piece.
+                false => Box::pin(wait_for(reading, PARTIAL_PACKET_WAIT, &self.seat)).await?,
             };
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -83,34 +84,50 @@ impl Conversation {
 
     async fn wait(&mut self) -> Option<()> {
         loop {
-            let woken = self.woken().await?;
-            match woken {
+            let seat = Arc::clone(&self.seat);
+            match self.woken().await? {
                 Woken::Readable => return Some(()),
-                Woken::Wanted => Box::pin(self.give_up_primary()).await,
-                Woken::Drain => return self.wait_to_leave().await,
+                Woken::Wanted => {
+                    let giving = async {
+                        self.give_up_primary().await;
+                        Ok(())
+                    };
+                    Box::pin(unless_ended(giving, &seat)).await.ok()?;
+                }
+                Woken::Drain => return Box::pin(self.wait_to_leave()).await,
             }
         }
     }
 
     async fn woken(&mut self) -> Option<Woken> {
-        if *self.phase.borrow() == Phase::Draining {
-            return Some(Woken::Drain);
-        }
-        let wanted = self.primary_wanted();
-        // Cancel-safe: none of the three futures takes anything before it is ready.
-        tokio::select! {
-            biased;
-            readable = self.client.readable() => readable.ok().map(|()| Woken::Readable),
-            () = wanted => Some(Woken::Wanted),
-            changed = self.phase.changed() => changed.ok().map(|()| Woken::Drain),
-        }
+        let mut wanted = self.primary_wanted();
+        let (client, seat, control) = (&mut self.client, &self.seat, &self.house.control);
+        // By hand: a session comes here after each statement.
+        poll_fn(|context| {
+            if let Poll::Ready(readable) = client.poll_readable(context) {
+                return Poll::Ready(readable.ok().map(|()| Woken::Readable));
+            }
+            if seat.poll_ended(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            if control.is_draining() {
+                return Poll::Ready(Some(Woken::Drain));
+            }
+            match &mut wanted {
+                Some(wanted) => wanted.as_mut().poll(context).map(|()| Some(Woken::Wanted)),
+                None => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// Draining: an idle session ends when it has been quiet for long enough.
     async fn wait_to_leave(&mut self) -> Option<()> {
-        match timeout(DRAIN_IDLE, self.client.readable()).await {
+        let holds = self.session.holds().is_hard();
+        let (client, seat) = (&mut self.client, &self.seat);
+        match timeout(DRAIN_IDLE, unless_ended(client.readable(), seat)).await {
             Ok(readable) => readable.ok(),
-            Err(_) if self.session.holds().is_hard() => self.client.readable().await.ok(),
+            Err(_) if holds => unless_ended(client.readable(), seat).await.ok(),
             Err(_) => None,
         }
     }

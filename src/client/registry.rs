@@ -7,13 +7,16 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::cluster::ServerId;
 use crate::limits;
+use crate::link::Bell;
 use crate::secret::Credentials;
 use crate::session::hold::{Hold, Holds};
 
@@ -39,7 +42,7 @@ pub struct Seat {
     is_interrupted: AtomicBool,
     is_ended: AtomicBool,
     /// Told when any of these changes by somebody else's doing.
-    changed: Notify,
+    changed: Bell,
 }
 
 /// No server works for it.
@@ -68,7 +71,7 @@ impl Registry {
             holds: AtomicU32::new(0),
             is_interrupted: AtomicBool::new(false),
             is_ended: AtomicBool::new(false),
-            changed: Notify::new(),
+            changed: Bell::default(),
         });
         self.lock().insert(number, Arc::clone(&seat));
         seat
@@ -87,6 +90,14 @@ impl Registry {
     #[must_use]
     pub fn find(&self, number: u64) -> Option<Arc<Seat>> {
         self.lock().get(&u32::try_from(number).ok()?).cloned()
+    }
+
+    /// Every session looks at what has changed for all.
+    pub fn wake_all(&self) {
+        let seats: Vec<_> = self.lock().values().cloned().collect();
+        for seat in seats {
+            seat.changed.ring();
+        }
     }
 
     /// How many sessions keep a connection for each reason.
@@ -142,16 +153,24 @@ impl Seat {
 
     /// The server is done. Waits while somebody kills there. True: somebody did.
     pub async fn rest(&self) -> bool {
-        loop {
-            let changed = self.changed.notified();
-            match self.work.compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) | Err(IDLE) => return false,
-                Err(KILLED) => {
-                    self.work.store(IDLE, Ordering::Release);
-                    return true;
-                }
-                Err(_) => changed.await,
+        poll_fn(|context| match self.try_rest() {
+            Poll::Ready(was_hit) => Poll::Ready(was_hit),
+            Poll::Pending => {
+                self.changed.listen(context);
+                self.try_rest()
             }
+        })
+        .await
+    }
+
+    fn try_rest(&self) -> Poll<bool> {
+        match self.work.compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) | Err(IDLE) => Poll::Ready(false),
+            Err(KILLED) => {
+                self.work.store(IDLE, Ordering::Release);
+                Poll::Ready(true)
+            }
+            Err(_) => Poll::Pending,
         }
     }
 
@@ -169,22 +188,17 @@ impl Seat {
 
     /// Waits until its statement is to stop.
     pub async fn interrupted(&self) {
-        self.until(Self::is_interrupted).await;
+        self.changed.until(|| self.is_interrupted()).await;
     }
 
     /// Waits until it is to end.
     pub async fn ended(&self) {
-        self.until(Self::is_ended).await;
+        self.changed.until(|| self.is_ended()).await;
     }
 
-    async fn until(&self, is_so: fn(&Self) -> bool) {
-        loop {
-            let changed = self.changed.notified();
-            if is_so(self) {
-                return;
-            }
-            changed.await;
-        }
+    /// Ready when it is to end; else the session is woken by whatever others do to it.
+    pub fn poll_ended(&self, context: &Context<'_>) -> Poll<()> {
+        self.changed.poll(context, || self.is_ended())
     }
 }
 
@@ -200,7 +214,7 @@ impl Seat {
         self.is_ended.fetch_or(ends, Ordering::Release);
         // In one order with `work`: whoever begins to work sees this, or is found working.
         self.is_interrupted.store(true, Ordering::SeqCst);
-        self.changed.notify_waiters();
+        self.changed.ring();
     }
 
     /// Holds it where it is. None: no server works for it, or somebody else holds it to kill there.
@@ -233,7 +247,7 @@ impl Pin {
 impl Drop for Pin {
     fn drop(&mut self) {
         self.0.work.store(KILLED, Ordering::Release);
-        self.0.changed.notify_waiters();
+        self.0.changed.ring();
     }
 }
 

@@ -5,8 +5,10 @@
 //! that can be replaced unseen, and a slow client does not keep the server. Decides nothing: what
 //! came of it goes to `session::observe` as an outcome.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -111,25 +113,13 @@ pub struct Exchange<'a> {
     pub begins: &'a mut u8,
 }
 
-/// Ready when no reply will come any more.
-type GivenUp<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send)>;
-
 impl Exchange<'_> {
-    /// Runs it to its end, or to where it broke.
-    pub async fn run(self, message: &mut Message<'_>, moved: &mut Moved) {
-        self.run_until(message, moved, pin!(std::future::pending())).await;
-    }
-
-    /// The same, but a server that is given up meanwhile counts as lost.
-    pub async fn run_until(
-        mut self,
-        message: &mut Message<'_>,
-        moved: &mut Moved,
-        mut given_up: GivenUp<'_>,
-    ) {
+    /// Runs it to its end, or to where it broke. A replica that is given up meanwhile counts as
+    /// lost.
+    pub async fn run(&mut self, message: &mut Message<'_>, moved: &mut Moved) {
         self.buffers.inbound.clear();
         self.buffers.out.clear();
-        match self.steps(message, moved, &mut given_up).await {
+        match self.steps(message, moved).await {
             Ok(()) => {}
             Err(Broken::Client) => moved.client_lost = true,
             // An error of ours is to follow what the client has.
@@ -140,15 +130,10 @@ impl Exchange<'_> {
         }
     }
 
-    async fn steps(
-        &mut self,
-        message: &mut Message<'_>,
-        moved: &mut Moved,
-        given_up: &mut GivenUp<'_>,
-    ) -> Result<(), Broken> {
+    async fn steps(&mut self, message: &mut Message<'_>, moved: &mut Moved) -> Result<(), Broken> {
         if self.setup_replies > 0 && !self.pipelined {
             self.write_flight().await?;
-            if self.read_setup(moved, given_up).await? {
+            if self.read_setup(moved).await? {
                 return Ok(());
             }
             self.send(message, moved).await?;
@@ -157,7 +142,7 @@ impl Exchange<'_> {
             moved.sent = Sent::Part;
             self.write_flight().await?;
             moved.sent = Sent::Whole;
-            if self.read_setup(moved, given_up).await? {
+            if self.read_setup(moved).await? {
                 return Ok(());
             }
         } else {
@@ -167,7 +152,7 @@ impl Exchange<'_> {
             moved.end = Ending::Answered;
             return Ok(());
         }
-        self.read_reply(moved, given_up).await
+        self.read_reply(moved).await
     }
 
     async fn write_flight(&mut self) -> Result<(), Broken> {
@@ -180,12 +165,8 @@ impl Exchange<'_> {
         moved.sent = Sent::Part;
         let whole = message.rest.is_none();
         let mut failed = self.server.stream.write_all(message.bytes).await.is_err();
-        if let Some(mut rest) = message.rest {
-            while let Some(bytes) = self.next_piece(&mut rest).await? {
-                if !failed {
-                    failed = self.server.stream.write_all(&bytes).await.is_err();
-                }
-            }
+        if let Some(rest) = message.rest {
+            failed |= Box::pin(self.send_rest(rest, failed)).await?;
             message.rest = None;
         }
         self.walker.begin_at(*self.begins);
@@ -199,6 +180,16 @@ impl Exchange<'_> {
         }
         moved.sent = Sent::Whole;
         Ok(())
+    }
+
+    /// Sends what is still with the client. True: it could not be sent, but was read to its end.
+    async fn send_rest(&mut self, mut rest: Rest, mut failed: bool) -> Result<bool, Broken> {
+        while let Some(bytes) = self.next_piece(&mut rest).await? {
+            if !failed {
+                failed = self.server.stream.write_all(&bytes).await.is_err();
+            }
+        }
+        Ok(failed)
     }
 
     /// The next bytes of a long command, read from the client; none when it is whole.
@@ -233,11 +224,7 @@ impl Exchange<'_> {
     }
 
     /// Reads the OKs of the set-up. True when one was an ERR.
-    async fn read_setup(
-        &mut self,
-        moved: &mut Moved,
-        given_up: &mut GivenUp<'_>,
-    ) -> Result<bool, Broken> {
+    async fn read_setup(&mut self, moved: &mut Moved) -> Result<bool, Broken> {
         let mut left = self.setup_replies;
         let mut consumed = 0;
         while left > 0 {
@@ -245,7 +232,7 @@ impl Exchange<'_> {
             let packet = read_packet(unread, limits::TERMINATOR_BYTES_MAX)
                 .map_err(|_| broken_protocol(moved))?;
             let Some(packet) = packet else {
-                self.fill(given_up).await?;
+                self.fill().await?;
                 continue;
             };
             match packet.payload.first() {
@@ -265,11 +252,7 @@ impl Exchange<'_> {
     }
 
     /// Reads the reply to its end, handing the client what does not fit.
-    async fn read_reply(
-        &mut self,
-        moved: &mut Moved,
-        given_up: &mut GivenUp<'_>,
-    ) -> Result<(), Broken> {
+    async fn read_reply(&mut self, moved: &mut Moved) -> Result<(), Broken> {
         loop {
             if !self.buffers.inbound.is_empty() {
                 let scan = self
@@ -297,9 +280,9 @@ impl Exchange<'_> {
             }
             if self.buffers.out.len() > limits::READ_AHEAD_BYTES_MAX {
                 moved.replied = Replied::Some;
-                self.write_ahead().await.map_err(|_| Broken::Client)?;
+                Box::pin(self.write_ahead()).await.map_err(|_| Broken::Client)?;
             }
-            self.fill(given_up).await?;
+            self.fill().await?;
         }
     }
 
@@ -313,21 +296,38 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    async fn fill(&mut self, given_up: &mut GivenUp<'_>) -> Result<(), Broken> {
-        let inbound = &mut self.buffers.inbound;
+    async fn fill(&mut self) -> Result<(), Broken> {
+        let Self { client, server, buffers, watches, .. } = self;
+        let (inbound, mut watches) = (&mut buffers.inbound, *watches);
         if inbound.capacity() == inbound.len() {
             inbound.reserve(limits::SLAB_BYTES);
         }
-        // Cancel-safe: a read that is not ready has taken nothing.
-        tokio::select! {
-            biased;
-            read = self.server.stream.read_buf(inbound) => return some(read),
-            () = given_up.as_mut() => return Err(Broken::Server),
-            () = self.client.closed(), if self.watches => {}
+        // A replica that hangs is given up by its probes, and the read is run elsewhere. What the
+        // primary was told to do it may still do: there only the connection tells that it is lost.
+        let given_up = server.is_reader.then_some(&*server.given_up);
+        let mut reading = pin!(server.stream.read_buf(inbound));
+        // By hand: every reply is waited for here. None: the client has left.
+        let read = poll_fn(|context| {
+            if let Poll::Ready(read) = reading.as_mut().poll(context) {
+                return Poll::Ready(Some(some(read)));
+            }
+            if given_up.is_some_and(|given_up| given_up.poll(context).is_ready()) {
+                return Poll::Ready(Some(Err(Broken::Server)));
+            }
+            match watches.then(|| client.poll_closed(context)) {
+                Some(Poll::Ready(true)) => return Poll::Ready(None),
+                // It has said something: it is there.
+                Some(Poll::Ready(false)) => watches = false,
+                Some(Poll::Pending) | None => {}
+            }
+            Poll::Pending
+        })
+        .await;
+        match read {
+            Some(read) => read,
+            // What ends in a moment costs less than its end by force.
+            None => Box::pin(timeout(LAST_MOMENT, reading)).await.map_or(Err(Broken::Client), some),
         }
-        // What ends in a moment costs less than its end by force.
-        let reading = self.server.stream.read_buf(inbound);
-        timeout(LAST_MOMENT, reading).await.map_or(Err(Broken::Client), some)
     }
 }
 

@@ -3,8 +3,6 @@
 //!
 //! What came of it is judged by `client::serve`, which alone calls it and tries again elsewhere.
 
-use std::pin::pin;
-
 use crate::backend::pool::Lease;
 use crate::backend::query::put_query;
 use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
@@ -52,15 +50,6 @@ impl Conversation {
         let restated = self.restated(it, lease, said);
         let bytes = restated.as_deref().unwrap_or(call.map_or(message.bytes, Call::bytes));
         let mut outgoing = Message { bytes, rest: message.rest };
-        // A replica that hangs is given up by its probes, and the read is run elsewhere. What the
-        // primary was told to do it may still do: there only the connection tells that it is lost.
-        let given_up = lease.is_reader.then(|| lease.given_up());
-        let given_up = pin!(async move {
-            match given_up {
-                Some(given_up) => given_up.await,
-                None => std::future::pending().await,
-            }
-        });
         let mut moved = Moved::nothing();
         Exchange {
             client: &mut self.client,
@@ -76,7 +65,7 @@ impl Conversation {
             seat: &self.seat,
             begins: &mut self.begins,
         }
-        .run_until(&mut outgoing, &mut moved, given_up)
+        .run(&mut outgoing, &mut moved)
         .await;
         message.rest = outgoing.rest;
         self.in_flight = false;
@@ -143,10 +132,13 @@ impl Conversation {
                 let id = self.session.insert_id();
                 put_held_steps(&mut buffers.flight, lease, it.needs, id)
             }
-            false => self
-                .put_steps(&it, lease, &mut buffers.flight)
-                .await
-                .map_err(|()| Moved::nothing())?,
+            false => match self.put_steps(&it, lease, &mut buffers.flight) {
+                Some(steps) => steps,
+                // Boxed: rare as well.
+                None => Box::pin(self.put_odd_steps(&it, lease, &mut buffers.flight))
+                    .await
+                    .map_err(|()| Moved::nothing())?,
+            },
         };
         if self.call.is_some() {
             let ready = Box::pin(self.ready(&it, lease, &mut steps, message, buffers)).await;
@@ -166,12 +158,24 @@ impl Conversation {
         }
     }
 
-    async fn put_steps(
+    /// None: a reset would take the session's own insert id, or only a new connection will do.
+    fn put_steps(&self, it: &Forward, lease: &mut Lease, flight: &mut Vec<u8>) -> Option<Steps> {
+        let recipe = lease.pool().recipe(lease.is_reader);
+        let baseline = self.house.fleet.ways.baseline.load();
+        let wanted = self.wanted(it, lease);
+        let steps = put_steps(flight, lease, &wanted, &recipe, baseline.as_deref());
+        let has_id = !lease.is_reader && self.session.holds().has(Hold::InsertId);
+        let is_odd = steps.fresh || (has_id && steps.resets.is_some());
+        (!is_odd).then_some(steps)
+    }
+
+    async fn put_odd_steps(
         &mut self,
         it: &Forward,
         lease: &mut Lease,
         flight: &mut Vec<u8>,
     ) -> Result<Steps, ()> {
+        flight.clear();
         let recipe = lease.pool().recipe(lease.is_reader);
         let baseline = self.house.fleet.baseline();
         let baseline = baseline.as_deref();

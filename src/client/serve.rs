@@ -7,8 +7,6 @@
 use std::io;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use crate::backend::catalog::{Account, Underway};
 use crate::backend::pool::Lease;
 use crate::client::accept::Peer;
@@ -25,7 +23,6 @@ use crate::client::slab;
 use crate::client::statement::Call;
 use crate::client::tally::target_of;
 use crate::cluster::Role;
-use crate::control::Phase;
 use crate::limits;
 use crate::link::Stream;
 use crate::metrics::{Lap, Sampler, Stopwatch};
@@ -63,7 +60,6 @@ pub struct Conversation {
     pub(super) unread: Vec<u8>,
     /// The number of the collation that it logged in with.
     pub(super) charset: u16,
-    pub(super) phase: watch::Receiver<Phase>,
     pub(super) leases: Leases,
     pub(super) peer: Arc<Peer>,
     /// What others see of it.
@@ -110,7 +106,6 @@ impl Conversation {
             capabilities,
             account,
             names,
-            phase: house.control.phases(),
             epoch: house.fleet.epoch(),
             sampler: Sampler::new(session.id as u32),
             session,
@@ -136,12 +131,7 @@ impl Conversation {
         let seat = Arc::clone(&self.seat);
         loop {
             // What was read of a command is lost with the session.
-            let inbound = tokio::select! {
-                biased;
-                inbound = self.next_command() => inbound,
-                () = seat.ended() => None,
-            };
-            let Some(Inbound { slab, len, rest }) = inbound else { break };
+            let Some(Inbound { slab, len, rest }) = self.next_command().await else { break };
             let bytes = slab.get(..len).unwrap_or_default();
             self.begins = 1;
             seat.begin();

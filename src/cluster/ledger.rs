@@ -173,18 +173,11 @@ impl Ledger {
     /// Asks for a connection. `ticket` names the asker should it have to wait.
     pub fn acquire(&mut self, wanted: &Wanted, ticket: u64) -> Decision {
         let key = wanted.key;
-        let shelved = self
-            .own(wanted)
-            .or_else(|| self.shelf.unowned_in_state(key, wanted.state, wanted.needs_clean))
-            .or_else(|| self.shelf.unowned(key, wanted.needs_clean));
-        if let Some(index) = shelved {
-            return self.reuse(index);
+        if let Some(slot) = self.acquire_idle(wanted) {
+            return Decision::Reuse(slot);
         }
         if self.total() < self.connections_max {
             return self.open(key);
-        }
-        if let Some(index) = self.shelf.owned(key, wanted.needs_clean) {
-            return self.reuse(index);
         }
         if let Some(index) = self.shelf.longest() {
             self.unshelve(index);
@@ -192,6 +185,19 @@ impl Ledger {
             return self.slot(index).map_or(Decision::Refuse, Decision::CloseThenOpen);
         }
         self.enqueue(wanted, ticket)
+    }
+
+    /// A connection that is there already, if there is one for the asker; else nothing happens.
+    pub fn acquire_idle(&mut self, wanted: &Wanted) -> Option<Slot> {
+        let (key, needs_clean) = (wanted.key, wanted.needs_clean);
+        let shelved = self
+            .own(wanted)
+            .or_else(|| self.shelf.unowned_in_state(key, wanted.state, needs_clean))
+            .or_else(|| self.shelf.unowned(key, needs_clean));
+        let is_full = self.total() >= self.connections_max;
+        // Somebody may come back for what is on it: rather another one, while there may be more.
+        let index = shelved.or_else(|| self.shelf.owned(key, needs_clean).filter(|_| is_full))?;
+        self.reuse(index).slot()
     }
 
     /// The connection that the asker itself gave back last, if nobody took it since.

@@ -45,11 +45,7 @@ impl Stream {
     /// Waits until a read would find bytes, the end, or an error. Holds no buffer meanwhile: with
     /// TLS what is already decrypted counts, and records that carry no data do not.
     pub async fn readable(&mut self) -> io::Result<()> {
-        match self {
-            Stream::Tcp(tcp) => tcp.readable().await,
-            Stream::Unix(unix) => unix.readable().await,
-            other => poll_fn(|context| other.poll_readable(context)).await,
-        }
+        poll_fn(|context| self.poll_readable(context)).await
     }
 
     /// Whether [`Stream::readable`] would return at once. A plain stream makes no system call
@@ -87,7 +83,7 @@ impl Stream {
     }
 
     /// Ready once the other side has closed (true) or said something.
-    fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+    pub fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         loop {
             let readable = ready!(self.poll_readable(context));
             let seen = match self {
@@ -156,8 +152,8 @@ impl Stream {
         matches!(self, Stream::TlsServer(_) | Stream::TlsClient(_))
     }
 
-    /// Ready once a read would find something; for the kinds that have no readiness of their own.
-    fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready once a read would find something.
+    pub fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Stream::Tcp(tcp) => tcp.poll_read_ready(context),
             Stream::Unix(unix) => unix.poll_read_ready(context),
