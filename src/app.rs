@@ -75,14 +75,14 @@ async fn serve(rules: Rules) -> Result<(), String> {
     let Built { house, demands, facts, entrance } = built;
     #[cfg(feature = "console")]
     if let Some((listener, door)) = sql.zip(entrance.console.clone()) {
-        tokio::spawn(admin::console::serve(listener, door, Arc::clone(&facts)));
+        tokio::spawn(admin::console::serve(listener, door, facts.clone()));
     }
     let control = house.control.clone();
+    let reload = Reload::new(&rules, Arc::clone(&entrance), Arc::clone(&facts));
     if let Some(listener) = admin {
         let desk = Desk { control: control.clone(), facts };
         tokio::spawn(admin::serve(listener, desk));
     }
-    let reload = Reload::new(&rules, Arc::clone(&entrance));
     tokio::spawn(entrance.open(control.latch("the primary's first answer")));
     tokio::spawn(probe::watch(Arc::clone(&house.fleet)));
     let permits = Arc::new(Semaphore::new(limits::CLIENTS_MAX));

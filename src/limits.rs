@@ -73,6 +73,11 @@ pub const CLIENTS_MAX: usize = 100_000;
 pub const KILLS_AT_ONCE: usize = 4;
 /// Sessions that may wait for one server's connections.
 pub const POOL_WAITERS_MAX: usize = 10_000;
+/// A statement that has its connection for longer is not short, and leaves the rest to those that
+/// are.
+pub const SHORT_STATEMENT_MS_MAX: u64 = 100;
+/// While sessions wait for a connection it is looked so often which ones are not short any more.
+pub const POOL_REVIEWED_MS: u64 = 20;
 /// Variables that a session may carry from one connection to another; past that it holds.
 pub const SESSION_VARIABLES_MAX: usize = 64;
 /// Bytes of one carried variable's value.
@@ -191,5 +196,6 @@ const _: () = {
     assert!(PROOFS_AT_ONCE <= ACCOUNTS_MAX);
     assert!(PREPARED_PER_CONNECTION_MAX * 151 < 16_382);
     assert!(PROOFS_KEPT_FOR_KNOWN < PROOFS_AT_ONCE);
+    assert!(POOL_REVIEWED_MS < SHORT_STATEMENT_MS_MAX);
     assert!(DEMAND_WAIT_MS_MAX < ADMIN_REQUEST_MS_MAX);
 };

@@ -51,6 +51,7 @@ mod servers {
     mod routing;
     mod sessions;
     mod shapes;
+    mod sharing;
     mod smuggling;
     mod traps;
     mod trust;

@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwapOption;
 
-use crate::admin::Facts;
 use crate::app::entrance::{Entrance, OfferedTls};
 use crate::app::facts::Shown;
 use crate::backend::dialer::Ways;
@@ -26,7 +25,7 @@ use crate::sql::Classifier;
 pub(super) struct Built {
     pub house: Arc<House>,
     pub demands: Demands,
-    pub facts: Arc<dyn Facts>,
+    pub facts: Arc<Shown>,
     pub entrance: Arc<Entrance>,
 }
 

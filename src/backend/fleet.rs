@@ -22,6 +22,7 @@ use crate::backend::replays::Replays;
 use crate::backend::setup::Baseline;
 use crate::backend::truth::Truth;
 use crate::cluster::health::{self, Event};
+use crate::cluster::ledger::Stay;
 use crate::cluster::{
     Choice, Finding, Identity, NoServer, Role, Server, ServerId, Snapshot, Want, pick,
 };
@@ -119,8 +120,8 @@ pub struct Request<'a> {
     pub last: Option<Place>,
     /// When to give up.
     pub deadline: Instant,
-    /// The statement may wait long for others.
-    pub blocks: bool,
+    /// For how long.
+    pub stay: Stay,
 }
 
 impl Fleet {
@@ -216,7 +217,7 @@ impl Fleet {
             state: request.state,
             last: request.last,
             deadline: request.deadline,
-            blocks: request.blocks,
+            stay: request.stay,
         };
         let leased = pool.lease(&ask, &server.live).await;
         if let Err(LeaseError::Open(error)) = &leased {
@@ -548,7 +549,7 @@ impl Fleet {
             state: 0,
             last: None,
             deadline: Instant::now() + self.policy.wait_max,
-            blocks: false,
+            stay: Stay::default(),
         };
         self.lease(&request).await.map_err(|error| match error {
             LeaseError::Open(error) => told(error),

@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backend::connection::Connection;
 use crate::backend::dial::DialError;
 use crate::backend::dialer::{Dialer, OpenError};
 use crate::backend::setup::Recipe;
-use crate::cluster::ledger::{Counts, Decision, Handover, Idle, Key, Slot, Wanted};
+use crate::cluster::ledger::{Counts, Decision, Handover, Idle, Key, Slot, Stay, Wanted};
 use crate::cluster::{Ledger, Live, Outstanding, ServerId};
 use crate::limits;
 use crate::link::Stream;
@@ -27,6 +27,9 @@ use crate::secret::Credentials;
 
 /// The place of a connection in its pool: how a session finds its last one again.
 pub type Place = Slot;
+
+/// Between two looks who is not short any more, while somebody waits.
+const REVIEWED: Duration = Duration::from_millis(limits::POOL_REVIEWED_MS);
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -56,8 +59,8 @@ pub struct Ask<'a> {
     pub last: Option<Place>,
     /// When to give up.
     pub deadline: Instant,
-    /// The statement may wait long for others.
-    pub blocks: bool,
+    /// For how long.
+    pub stay: Stay,
 }
 
 /// The connections to one server.
@@ -67,9 +70,8 @@ pub struct Pool {
     dialer: Dialer,
     counters: Option<ServerCounters>,
     inner: Mutex<Inner>,
-    /// Connections that statements which wait for others may have at once: the rest is a reserve
-    /// for those that do not.
-    patient: Arc<Semaphore>,
+    /// Of those that wait, one has the clock for all.
+    clock: Semaphore,
     /// Sessions that wait; read without the lock.
     waiting: AtomicUsize,
     /// Told when somebody begins to wait.
@@ -101,7 +103,7 @@ impl Pool {
             server,
             dialer,
             counters,
-            patient: Arc::new(Semaphore::new(patient_max(connections_max))),
+            clock: Semaphore::new(1),
             inner: Mutex::new(Inner {
                 ledger: Ledger::new(connections_max, limits::POOL_WAITERS_MAX),
                 idle: HashMap::new(),
@@ -150,21 +152,6 @@ impl Pool {
         ask: &Ask<'_>,
         live: &Arc<Live>,
     ) -> Result<Lease, LeaseError> {
-        if !ask.blocks {
-            return self.lease_now(ask, live).await;
-        }
-        let permit = timeout_at(ask.deadline, Arc::clone(&self.patient).acquire_owned()).await;
-        let permit = permit.map_err(|_| LeaseError::Busy)?.map_err(|_| LeaseError::Busy)?;
-        let mut lease = self.lease_now(ask, live).await?;
-        lease._permit = Some(permit);
-        Ok(lease)
-    }
-
-    async fn lease_now(
-        self: &Arc<Self>,
-        ask: &Ask<'_>,
-        live: &Arc<Live>,
-    ) -> Result<Lease, LeaseError> {
         loop {
             let mut decision = self.acquire(ask);
             if let (Decision::Wait, Some(waiting)) = &mut decision {
@@ -196,6 +183,8 @@ impl Pool {
             // A dirty one is reset in front of the statement: dearer than luck, cheaper than a login.
             needs_clean: false,
             last: ask.last,
+            stay: ask.stay,
+            now: Instant::now().into_std(),
         };
         let mut inner = self.lock();
         inner.tickets = inner.tickets.wrapping_add(1);
@@ -234,7 +223,7 @@ impl Pool {
             is_new: false,
             live: Arc::clone(live),
             _outstanding: live.begin(),
-            _permit: None,
+            is_long: false,
         })
     }
 
@@ -252,7 +241,7 @@ impl Pool {
         self.count_login(opened.as_ref().err());
         let opened = opened.map_err(LeaseError::Open)?;
         opening.slot = None;
-        self.lock().ledger.opened(slot);
+        self.lock().ledger.opened(slot, Instant::now().into_std());
         Ok(Lease {
             pool: Arc::clone(self),
             slot,
@@ -262,7 +251,7 @@ impl Pool {
             is_new: true,
             live: Arc::clone(live),
             _outstanding: live.begin(),
-            _permit: None,
+            is_long: ask.stay == Stay::Long,
         })
     }
 
@@ -343,6 +332,18 @@ impl Pool {
         }
     }
 
+    /// Looks who is not short any more, for ever: one waiter does it at a time, for all.
+    async fn look_at_the_clock(&self) {
+        let Ok(_turn) = self.clock.acquire().await else { return };
+        loop {
+            sleep(REVIEWED).await;
+            let mut inner = self.lock();
+            while let Some(handover) = inner.ledger.review(Instant::now().into_std()) {
+                inner.tell(Some(handover));
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -358,13 +359,6 @@ impl Inner {
     }
 }
 
-/// Of so many connections a fifth, and at least one, is kept for statements that do not wait for
-/// others; a pool of one has no reserve.
-fn patient_max(connections_max: u32) -> usize {
-    let reserve = (connections_max / 5).max(1);
-    usize::try_from(connections_max.saturating_sub(reserve).max(1)).unwrap_or(1)
-}
-
 fn key_of(ask: &Ask<'_>) -> Key {
     Key { account: (ask.account << 1) | u64::from(ask.is_reader), found_rows: ask.found_rows }
 }
@@ -378,7 +372,16 @@ struct Waiting {
 
 impl Waiting {
     async fn granted(&mut self, deadline: Instant) -> Option<Decision> {
-        timeout_at(deadline, &mut self.told).await.ok()?.ok()?;
+        let told = async {
+            tokio::select! {
+                biased;
+                told = &mut self.told => told.is_ok(),
+                () = self.pool.look_at_the_clock() => false,
+            }
+        };
+        if !timeout_at(deadline, told).await.unwrap_or(false) {
+            return None;
+        }
         self.pool.lock().ledger.claim(self.ticket)
     }
 }
@@ -421,8 +424,8 @@ pub struct Lease {
     is_new: bool,
     live: Arc<Live>,
     _outstanding: Outstanding,
-    /// Of a statement that may wait for others.
-    _permit: Option<OwnedSemaphorePermit>,
+    /// Its pool knows that it is not leased for a moment.
+    is_long: bool,
 }
 
 impl Lease {
@@ -466,6 +469,14 @@ impl Lease {
     pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
         let (pool, times) = (Arc::clone(&self.pool), self.times_given_up);
         async move { pool.given_up(times).await }
+    }
+
+    /// What is said over it now is not short: the pool counts it as that.
+    pub fn prolong(&mut self) {
+        if !self.is_long {
+            self.is_long = true;
+            self.pool.lock().ledger.prolong(self.slot);
+        }
     }
 
     /// From now on it is this session's.

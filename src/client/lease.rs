@@ -16,6 +16,7 @@ use crate::backend::pool::{Lease, LeaseError, Place};
 use crate::backend::query::ask;
 use crate::client::serve::{Conversation, LeaseRefused};
 use crate::cluster::health::Event;
+use crate::cluster::ledger::Stay;
 use crate::cluster::{Choice, Role, ServerId, Want, Why};
 use crate::session::hold::Hold;
 use crate::session::plan::{Forward, Reason};
@@ -79,8 +80,11 @@ impl Conversation {
         &mut self,
         it: &mut Forward,
     ) -> io::Result<Result<(Lease, Role), LeaseRefused>> {
-        if let Some(kept) = self.kept(it) {
-            return Ok(Ok(kept));
+        if let Some((mut kept, role)) = self.kept(it) {
+            if it.needs.stay == Stay::Long {
+                kept.prolong();
+            }
+            return Ok(Ok((kept, role)));
         }
         if it.held {
             return Ok(Err(LeaseRefused::Ours(Refusal::StateLost)));
@@ -107,7 +111,7 @@ impl Conversation {
                 self.count_route(it, choice);
                 return Ok(Ok((kept, role)));
             }
-            match self.lease_of(choice, deadline, it.needs.blocks).await {
+            match self.lease_of(choice, deadline, it.needs.stay).await {
                 // It waited for a connection, and the server came back meanwhile with less.
                 Ok(lease) if role == Role::Reader && !lease.has_applied(it.want.floor) => {
                     lease.give_back(0);
@@ -195,7 +199,7 @@ impl Conversation {
         &self,
         choice: Choice,
         deadline: Instant,
-        blocks: bool,
+        stay: Stay,
     ) -> Result<Lease, LeaseError> {
         let role = role_of(choice);
         let request = Request {
@@ -208,7 +212,7 @@ impl Conversation {
             state: self.session.fingerprint(),
             last: self.leases.last(role, choice.server),
             deadline,
-            blocks,
+            stay,
         };
         tokio::select! {
             biased;

@@ -210,7 +210,8 @@ pub(super) const KEYS: &[Key] = &[
         "pool.max_connections_per_server",
         "100",
         Kind::Whole { min: 1, max: limits::CLIENTS_MAX as u64 },
-        "Connections that are opened to one server, over all accounts.",
+        "Connections that are opened to one server, over all accounts. A fifth of them is a reserve, \
+         open to short statements when others have turned out to be long.",
     ),
     key(
         "pool.wait_ms_max",

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
-use super::{Credentials, CryptoError, Digest, Throttle, nonce};
+use super::{Credentials, CryptoError, Digest, Throttle, is_equal, nonce};
 use crate::limits::{ACCOUNTS_MAX, PROOFS_AT_ONCE, PROOFS_KEPT_FOR_KNOWN, VERIFIERS_PER_NAME_MAX};
 use crate::wire::auth::{Digests, caching_sha2_stage2, native_stage2};
 
@@ -145,8 +145,8 @@ impl Book {
             evict_oldest(&mut learned);
         }
         let entries = learned.entry(known.credentials.user.clone()).or_default();
-        if let Some(entry) = entries.iter_mut().find(|entry| entry.known.verifier == known.verifier)
-        {
+        let is_it = |entry: &&mut Entry| is_equal(&entry.known.verifier, &known.verifier);
+        if let Some(entry) = entries.iter_mut().find(is_it) {
             entry.proved_at = proved_at;
             return Arc::clone(&entry.known.credentials);
         }
@@ -180,7 +180,7 @@ impl Book {
         let verifier = credentials.expose(caching_sha2_stage2::<Digest>);
         let mut learned = lock(&self.learned);
         if let Some(entries) = learned.get_mut(&credentials.user) {
-            entries.retain(|entry| entry.known.verifier != verifier);
+            entries.retain(|entry| !is_equal(&entry.known.verifier, &verifier));
             if entries.is_empty() {
                 learned.remove(&credentials.user);
             }

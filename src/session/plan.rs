@@ -3,6 +3,7 @@
 //! Unknown means primary. Only this file makes a [`Want`]; what a read must have seen is said by
 //! `floor`. It does not choose the server (`cluster::pick`) and moves nothing (`client`).
 
+use crate::cluster::ledger::Stay;
 use crate::cluster::{Role, Want};
 use crate::freshness::{Freshness, Level, Ordinal};
 use crate::session::Session;
@@ -86,8 +87,9 @@ pub struct Needs {
     pub insert_id: bool,
     /// It is several statements, and the client said that it would send such.
     pub multi_statements: bool,
-    /// It may wait long for others: it leaves a reserve of connections to those that do not.
-    pub blocks: bool,
+    /// How long it needs the connection, as far as its text says: what is not short leaves a reserve
+    /// of connections to what is.
+    pub stay: Stay,
 }
 
 /// What a statement can do to data.
@@ -366,7 +368,7 @@ impl Session {
                 // A write may leave the id as it was, or make a new one: it has to be there first.
                 insert_id: diagnostics || kind != Kind::Read,
                 multi_statements: self.multi_statements && may_be_several(it),
-                blocks: it.effects.has(Effects::MAY_BLOCK),
+                stay: stay_of(it, begins),
             },
             expect: Expect::Query,
             retry: match (held || it.is_long, kind) {
@@ -486,6 +488,15 @@ fn reason_of(unfit: Unfit) -> Reason {
         Unfit::Engine => Reason::Engine,
         Unfit::Unlisted => Reason::Unlisted,
     }
+}
+
+/// Short are those that neither wait for others by their very nature nor keep their connection; the
+/// pool will see whether they are.
+fn stay_of(it: &Statement, begins: Holds) -> Stay {
+    if it.effects.has(Effects::MAY_BLOCK) || begins.is_hard() {
+        return Stay::Long;
+    }
+    Stay::Short(it.digest as u64)
 }
 
 /// Nothing in it depends on the current database, nor will its connection be kept: what is said

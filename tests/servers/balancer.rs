@@ -1,8 +1,10 @@
-//! One TCP address before several servers, in turn; servers that forget; and servers that speak
-//! nonsense.
+//! One TCP address before several servers, in turn; servers that forget, servers that say
+//! too much, and servers that speak nonsense.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// Listens, and carries each connection to the next server. Gives its address.
@@ -67,6 +69,55 @@ fn carry_commands(mut from: TcpStream, mut to: TcpStream) -> io::Result<()> {
         packet.extend_from_slice(&header);
         packet.extend_from_slice(&payload);
         to.write_all(&packet)?;
+    }
+}
+
+/// Listens before one server, which says one OK more than it was asked for behind the answer to
+/// whatever holds `mark`. Speaks no TLS. Gives its address.
+pub(crate) fn chatter(server: &str, mark: &'static [u8]) -> String {
+    let server = server.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(client), Ok(server)) = (client, TcpStream::connect(&server)) else { continue };
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let is_marked = Arc::new(AtomicBool::new(false));
+            let marks = Arc::clone(&is_marked);
+            thread::spawn(move || {
+                carry_blocks(from, to, |block| {
+                    let found = block.windows(mark.len()).any(|part| part == mark);
+                    marks.fetch_or(found, Ordering::SeqCst);
+                })
+            });
+            thread::spawn(move || {
+                carry_blocks(server, client, |block| {
+                    if is_marked.swap(false, Ordering::SeqCst) {
+                        block.extend_from_slice(&[7, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]);
+                    }
+                })
+            });
+        }
+    });
+    address
+}
+
+/// Answers here are short: each comes in one block.
+fn carry_blocks(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    mut look: impl FnMut(&mut Vec<u8>),
+) -> io::Result<()> {
+    let mut block = [0; 16 * 1024];
+    loop {
+        let read = from.read(&mut block).unwrap_or(0);
+        if read == 0 {
+            let _gone = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
+            return Ok(());
+        }
+        let mut block = block[..read].to_vec();
+        look(&mut block);
+        to.write_all(&block)?;
     }
 }
 

@@ -34,6 +34,10 @@ impl Shelf {
         };
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// One in just that state, last returned first. Used ones before clean ones, so that these
     /// are left for who needs them.
     pub(super) fn unowned_in_state(&self, key: Key, state: u64, needs_clean: bool) -> Option<u32> {
