@@ -184,15 +184,14 @@ class Visitors:
 class Load:
     """PHP workers that write and read through Forebay; what they were told, and when."""
 
-    WRITERS, READERS = 2, 2
+    KINDS = ["write", "write", "read", "read"]
     serial = 0
 
-    def __init__(self, here, folder, password):
+    def __init__(self, here, folder, password, kinds=KINDS):
         Load.serial += 1
         self.stop = folder / f"load{Load.serial}.stop"
         self.workers = []
-        for number in range(self.WRITERS + self.READERS):
-            kind = "write" if number < self.WRITERS else "read"
+        for number, kind in enumerate(kinds):
             output = open(folder / f"load{Load.serial}.{number}", "w+")
             words = ["php", str(here / "load.php"), kind, f"{Load.serial}-{number}", "forebay", "wordpress", password,
                      "wordpress", str(self.stop)]
