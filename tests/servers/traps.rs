@@ -101,52 +101,76 @@ fn only_a_plain_key_is_a_key(flavour: Flavour) {
                 VALUES ('a', '0'), ('b', '0'), ('5x', '0'), ('d', '0')";
     let field = Field::new(flavour, "keys", &[table, rows]).late();
     let mut writer = field.first.client(&field.tenant);
+    let mut n = 0;
+    let mut write = |name: &str| {
+        n += 1;
+        writer.run(&format!(
+            "UPDATE wp_options SET option_value = '{name}{n}' WHERE option_name = '{name}'"
+        ));
+    };
+    let columns = "SELECT option_name, option_value FROM wp_options WHERE";
+    // Keys count: what is written beside them keeps nobody from a replica.
+    let keys_count = |write: &mut dyn FnMut(&str)| {
+        until("a read by its key on a replica", || {
+            write("b");
+            let before = field.second.metric("forebay_route_total", &["target=\"replica\""]);
+            field.second.client(&field.tenant).run(&format!("{columns} option_name = 'd'"));
+            field.second.metric("forebay_route_total", &["target=\"replica\""]) > before
+        });
+    };
+    keys_count(&mut write);
+    // None of the keys that these seem to name is written.
     let conditions = [
         "option_name = 'a' AND 1 || 1",
         "option_name = 'a' AND 1 XOR 1",
-        "1 && option_name = 'a'",
+        "1 && option_name = 'a' || 1",
         "option_name = 'a' || option_name = 'b'",
         "option_name = 0",
         "option_name = 5",
         "option_name IN (0, 'zz')",
         "option_name IN ('a', 5)",
         "option_name = 'a' OR 1",
+        "option_name = 'a' AND 1 OR 1",
         "option_name = 'a' /*! OR 1 */",
         "NOT option_name = 'a'",
-        "option_name = 'A'",
-        "option_name = 'a '",
-        "option_name = _utf8mb4'b'",
-        "option_name = 'B' COLLATE utf8mb4_general_ci",
-        "option_name LIKE 'b'",
-        "'b' = option_name",
         "option_name = 'a' = 0",
+        "option_name != 'a'",
+        "option_name = 'a' IS NOT NULL",
         "option_name = '\\b' OR option_name = 'b'",
         "autoload IN ('yes', 'on', 'auto-on', 'auto')",
         "autoload = 'yes'",
         "option_id = 2",
+        "option_name = 'a' UNION SELECT option_name, option_value FROM wp_options WHERE option_id > 0",
     ];
-    for (n, condition) in conditions.into_iter().enumerate() {
-        for name in ["b", "5x", "a"] {
-            writer.run(&format!(
-                "UPDATE wp_options SET option_value = '{name}{n}' WHERE option_name = '{name}'"
-            ));
-            field.check(&format!("SELECT option_name, option_value FROM wp_options WHERE {condition} ORDER BY option_id"));
+    for condition in conditions {
+        for name in ["b", "5x"] {
+            write(name);
+            field.check(&format!("{columns} {condition} ORDER BY 1"));
         }
     }
-    for name in ["b", "a"] {
-        writer.run(&format!(
-            "UPDATE wp_options SET option_value = 'last {name}' WHERE option_name = '{name}'"
-        ));
-        field.check(
-            "SELECT l.option_value FROM wp_options l JOIN wp_options r ON r.option_name = 'a' WHERE l.option_name = 'b'",
-        );
-        field.check(
-            "SELECT option_value FROM wp_options WHERE option_name = 'a' UNION SELECT option_value FROM wp_options",
-        );
-        field.check(
-            "SELECT option_value, (SELECT MAX(option_value) FROM wp_options) FROM wp_options WHERE option_name = 'a'",
-        );
+    write("b");
+    field.check(
+        "SELECT l.option_value FROM wp_options l JOIN wp_options r ON r.option_name = 'a' WHERE l.option_name = 'b'",
+    );
+    write("b");
+    field.check(
+        "SELECT option_value, (SELECT MAX(option_value) FROM wp_options) FROM wp_options WHERE option_name = 'a'",
+    );
+    // These name the key that is written, in other letters.
+    for condition in [
+        "option_name = 'B'",
+        "option_name = 'b '",
+        "option_name = _utf8mb4'b'",
+        "option_name = 'B' COLLATE utf8mb4_general_ci",
+        "option_name LIKE 'b'",
+        "'b' = option_name",
+        "option_name IN ('a', 'B')",
+        "1 && option_name = 'b'",
+    ] {
+        write("b");
+        field.check(&format!("{columns} {condition}"));
     }
+    keys_count(&mut write);
 }
 
 /// A5. WordPress keeps what it has read in an object cache for good, under a key that changes with
@@ -165,21 +189,22 @@ fn what_a_request_under_way_stores(flavour: Flavour) {
             field.late.set(Duration::ZERO);
             field.stack.sync();
             let mut under_way = proxy.client(&field.tenant);
-            let mut strict = proxy.client(&field.tenant);
-            // A replica has all that these need.
+            // A replica has all that it needs.
             let before = proxy.metric("forebay_route_total", &["target=\"replica\""]);
-            until("both have begun on a replica", || {
+            until("it has begun on a replica", || {
                 under_way.run(question);
-                strict.run(question);
-                proxy.metric("forebay_route_total", &["target=\"replica\""]) >= before + 2.0
+                proxy.metric("forebay_route_total", &["target=\"replica\""]) > before
             });
             field.late.set(Duration::from_secs(5));
             let read = proxy.metric("forebay_follower_transactions_total", &[]);
             writer.run("UPDATE posts SET n = n + 1 WHERE id = 1");
             let written = Instant::now();
             let expected = field.primary().cell(question);
-            let told = strict.cell(&format!("/* forebay: strict */ {question}"));
-            assert_eq!(told, expected, "who asks for it, at once");
+            if last_changed % 4 == 0 {
+                let told = under_way.cell(&format!("/* forebay: strict */ {question}"));
+                assert_eq!(told, expected, "who asks for it, at once");
+                continue;
+            }
             // As soon as the log shows it; without a follower, others' fences do within 4 ms. It
             // goes on asking: a pause would be taken for the end of a request.
             let is_shown = || match proxy.metric("forebay_follower_up", &[]) > 0.0 {
