@@ -38,6 +38,7 @@ mod servers {
     mod leaks;
     mod local_file;
     mod logins;
+    mod lost;
     mod matrix;
     mod observe;
     mod operations;

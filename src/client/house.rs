@@ -29,8 +29,6 @@ pub struct House {
     pub announcers: Announcers,
     /// What reads must have seen.
     pub levels: Levels,
-    /// While no primary can be reached, what was known last has to do.
-    pub serves_stale: bool,
     /// How long a statement may wait for a connection.
     pub wait_max: Duration,
     /// Phase and mode.
@@ -49,8 +47,14 @@ impl House {
             split: self.control.mode() == Mode::Split,
             level: self.levels.of(user, schema),
             fenced: Fenced::Yes,
-            serves_stale: self.serves_stale,
+            serves_stale: self.fleet.policy.serves_stale,
         }
+    }
+
+    /// No primary can be reached, and replicas are to be used in its place.
+    #[must_use]
+    pub fn does_without_primary(&self) -> bool {
+        self.control.mode() == Mode::Split && self.fleet.does_without_primary()
     }
 
     /// A number for a new session, never 0. Clients are told its lower half, which no other

@@ -275,7 +275,9 @@ impl Session {
 
     /// The same statement elsewhere, when the first packet of the reply was this error.
     fn second_thought(&self, it: &Forward, code: u16, role: Role) -> Option<Forward> {
-        if role == Role::Reader && !OWN_LIMITS.contains(&code) && !it.held {
+        // While there is no primary, its word is the only one there is.
+        let counts = it.why == Reason::PrimaryLost || OWN_LIMITS.contains(&code);
+        if role == Role::Reader && !counts && !it.held {
             // A replica that lacks a table, a column, a function or a right is no reason for the
             // client to see an error that the primary would not give.
             return Some(it.again(Reason::Misrouted, Role::Reader));
@@ -312,7 +314,9 @@ impl Session {
         if let Said::Statement(it, _) = said {
             self.note_untold(it);
         }
-        if role == Role::Primary && !summary.tracked.is_empty() {
+        // A read sets nothing, whatever its replica tells.
+        let may_set = role == Role::Primary || it.kind == Kind::Setting;
+        if may_set && !summary.tracked.is_empty() {
             if let Said::Statement(it, text) = said
                 && !note_names(it, text, &mut self.values)
             {

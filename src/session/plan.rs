@@ -162,6 +162,8 @@ pub enum Reason {
     Misrouted,
     /// A replica was lost before it answered.
     ReplicaLost,
+    /// Nothing of it changes data, and there is no primary to ask: a replica was.
+    PrimaryLost,
     /// Answered here.
     Local,
     /// Refused here.
@@ -170,7 +172,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Read,
         Self::HintReplica,
         Self::HintPrimary,
@@ -193,6 +195,7 @@ impl Reason {
         Self::NoneConfigured,
         Self::Misrouted,
         Self::ReplicaLost,
+        Self::PrimaryLost,
         Self::Local,
         Self::Refused,
     ];
@@ -223,6 +226,7 @@ impl Reason {
             Self::NoneConfigured => "none_configured",
             Self::Misrouted => "misrouted",
             Self::ReplicaLost => "replica_lost",
+            Self::PrimaryLost => "primary_lost",
             Self::Local => "local",
             Self::Refused => "refused",
         }

@@ -344,6 +344,8 @@ fn build_house(
         keyed_tables: KeyedTables::default(),
         follower: false,
         replica_wait: Duration::from_millis(20),
+        // Of two, one may have lost a primary that the other writes to.
+        serves_stale: farm.profile.proxies == 1,
         wait_max: Duration::from_secs(10),
         monitor: ArcSwapOption::from(monitor),
         local_answers: Some(Duration::from_secs(60)),
@@ -357,8 +359,6 @@ fn build_house(
         announcers: Announcers::default(),
         control,
         levels: Levels::of_all(Level::Causal),
-        // Of two, one may have lost a primary that the other writes to.
-        serves_stale: farm.profile.proxies == 1,
         wait_max: Duration::from_secs(10),
         sessions: AtomicU64::new(0),
         registry: Registry::default(),
@@ -396,7 +396,7 @@ fn account(user: &[u8], password: &[u8]) -> Result<Arc<Credentials>, String> {
 struct Prover(Arc<Fleet>);
 
 impl Prove for Prover {
-    fn prove(&self, credentials: Arc<Credentials>) -> Proof<'_> {
-        Box::pin(self.0.prove(credentials))
+    fn prove(&self, credentials: Arc<Credentials>, was_right: bool) -> Proof<'_> {
+        Box::pin(self.0.prove(credentials, was_right))
     }
 }
