@@ -241,8 +241,8 @@ pub(super) const KEYS: &[Key] = &[
         "freshness.keyed_tables",
         "",
         Kind::List("a table and a column each, such as *_mymeta.object_id"),
-        "More tables whose writes are told apart by the values of a column; WordPress's options, \
-         metadata and shop sessions are.",
+        "More columns by whose values the writes of a table are told apart, up to six of each table; \
+         those that WordPress and WooCommerce look for are.",
     ),
     key(
         "freshness.replica_wait_ms",
