@@ -5,11 +5,16 @@ the same scripts: a Secret's files are replaced, a pod is deleted, the StatefulS
 """
 
 import os
+import time
 
+from deployment import Deployment
 from kubelet import until
+from site_in_front import Visitors
 
 # new ones, with everything in them that could be tripped over
 NEW = {"replication": "r2\"epl' \\%", "clone": "cl2 $one'#", "monitor": "m2;on'itor\\"}
+# What clients are told of a write while nobody takes any, and when the primary restarts.
+READ_ONLY, PRIMARY_AWAY = ("1290",), ("1105", "1213")
 NAMES = {"replication": "repl", "clone": "clone", "monitor": "monitor"}
 
 
@@ -71,3 +76,82 @@ def quoted(text):
 
 def forebay_log(w):
     return (w.folder / "logs" / "forebay").read_text(errors="replace")
+
+
+def promote_planned(w):
+    old, new = w.primary, 0 if w.primary else 1
+    deploy_forebay(w)
+    load, visitors = w.load_for(20, "pass"), Visitors(w.site, "Water over the dam")
+    w.sql(old, "SET GLOBAL super_read_only = ON")
+    stopped = time.time()
+    w.check(f"mysql-{new} has all that mysql-{old} has", w.sql(
+        new, f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{w.position(old)}', 60)") == "0")
+    take_over(w, load, visitors, stopped, new)
+
+
+def promote_another(w):
+    """The primary and its volume are gone for good."""
+    deploy_forebay(w)
+    load, visitors = w.load_for(20, "pass"), Visitors(w.site, "Water over the dam")
+    w.set.kill(0)
+    stopped = time.time()
+    w.set.wipe(0)
+    for ordinal in (1, 2):
+        w.check(f"mysql-{ordinal} has applied what it got", w.sql(ordinal, APPLIED) == "0")
+    new = 1 if w.sql(1, f"SELECT GTID_SUBSET('{w.position(2)}', @@GLOBAL.gtid_executed)") == "1" else 2
+    take_over(w, load, visitors, stopped, new)
+    w.set.start(0)
+    w.check("mysql-0 is made anew and copies the new primary",
+            w.set.ready(0) and f"copying mysql-{new}" in w.set.log(0, "clone-mysql").splitlines()[-2])
+    w.check("and has the same rows", w.in_step(0, 1, 2) and w.same_rows(0, 1, 2))
+    w.check("Forebay reads from both replicas", w.replicas_used(2))
+
+
+APPLIED = "SELECT WAIT_FOR_EXECUTED_GTID_SET(RECEIVED_TRANSACTION_SET, 60) FROM performance_schema.replication_connection_status"
+
+
+def deploy_forebay(w):
+    w.site.scale(2)
+    if isinstance(w.forebay, Deployment):
+        return
+    w.forebay.end()
+    w.forebay = Deployment(w.options.forebay, w.network, w.names, w.folder)
+    w.forebay.configure(configuration(w, w.primary))
+    w.forebay.scale(2)
+
+
+def configuration(w, primary):
+    """The manifest's own, with another primary."""
+    text = (w.options.deploy / "base" / "forebay.toml").read_text()
+    assert 'primary = "mysql-0.mysql"' in text
+    return text.replace('primary = "mysql-0.mysql"', f'primary = "mysql-{primary}.mysql"')
+
+
+def take_over(w, load, visitors, stopped, new):
+    """What the planned one and the unplanned one have in common: Forebay first, then writes, then the pods."""
+    w.check("Forebay is rolled, and cuts nobody", set(w.forebay.roll(configuration(w, new))) == {0})
+    w.sql(new, "STOP REPLICA; RESET REPLICA ALL; SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF")
+    began, w.primary = time.time(), new
+    until(lambda: load.acked_since(began), 30)
+    first = (load.acked_since(began) or [["", "inf"]])[0]
+    w.check("writes go on", float(first[1]) - began < 3, f"they stood for {float(first[1]) - stopped:.1f} s")
+    failed = len(load.lines("error"))
+    w.check("its sidecar sees that it was promoted", until(lambda: "promoted by hand" in w.set.log(new, "keep-replication"), 20))
+    w.set.manifest.change("MYSQL_PRIMARY", f"mysql-{new}")
+    for ordinal in sorted(w.set.pods, reverse=True):
+        w.check(f"mysql-{ordinal} was ready all the while", w.set.pods[ordinal].ready)
+        began = time.monotonic()
+        w.set.delete(ordinal)
+        w.set.start(ordinal)
+        w.check("and is back", w.set.ready(ordinal), f"{time.monotonic() - began:.1f} s")
+    ordinals = sorted(w.set.pods)
+    w.check("it alone takes writes", [w.sql(o, "SELECT @@super_read_only") for o in ordinals] == [
+        "0" if o == new else "1" for o in ordinals])
+    w.check("the others follow it", {w.sql(o, "SELECT HOST FROM performance_schema.replication_connection_configuration")
+                                     for o in ordinals if o != new} == {f"mysql-{new}.mysql"})
+    w.check("WordPress publishes", w.site.visit("publish"))
+    good, bad = visitors.end()
+    w.check("no visitor saw an error", good and not bad, f"{good} pages, the slowest after {visitors.slowest_s:.1f} s")
+    w.judge(load, READ_ONLY + PRIMARY_AWAY, ordinals, lost=20)
+    w.check("no read failed", not [e for e in load.errors if e[1] in ("read", "own", "connect")], f"{load.reads} reads")
+    w.check("writes failed while nobody took them, and otherwise", True, f"{failed}, then {len(load.errors) - failed} while the primary restarted")
