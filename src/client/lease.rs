@@ -18,6 +18,7 @@ use crate::client::serve::{Conversation, LeaseRefused};
 use crate::cluster::health::Event;
 use crate::cluster::{Choice, Role, ServerId, Want, Why};
 use crate::session::hold::Hold;
+use crate::session::observe::Said;
 use crate::session::plan::{Forward, Reason};
 use crate::session::refusal::Refusal;
 use crate::wire::capability::Capabilities;
@@ -78,11 +79,12 @@ impl Conversation {
     pub(super) async fn lease(
         &mut self,
         it: &mut Forward,
+        said: Said<'_>,
     ) -> io::Result<Result<(Lease, Role), LeaseRefused>> {
         if let Some(kept) = self.kept(it) {
             return Ok(Ok(kept));
         }
-        if it.held {
+        if it.held || self.session.has_lost(said) {
             return Ok(Err(LeaseRefused::Ours(Refusal::StateLost)));
         }
         let deadline = self.lease_deadline();
