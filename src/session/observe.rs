@@ -219,9 +219,7 @@ impl Session {
         }
         self.connection_gone(outcome.role);
         let verdict = match told {
-            Told::RunAgain if self.insert_id_lost && asks_insert_id(said) => {
-                Verdict::Fail(Refusal::StateLost)
-            }
+            Told::RunAgain if self.has_lost(said) => Verdict::Fail(Refusal::StateLost),
             Told::RunAgain => Verdict::Retry(it.again(Reason::ReplicaLost, outcome.role)),
             Told::Error(_) if outcome.end == Ending::Malformed => {
                 Verdict::Fail(Refusal::ServerMalformed)
@@ -523,6 +521,14 @@ impl Session {
     /// A read was served there; the next one stays while it can.
     pub fn served_by(&mut self, server: ServerId) {
         self.sticky = Some(server);
+    }
+}
+
+impl Session {
+    /// Another connection would answer this, and not what is asked for: 0 would be believed.
+    #[must_use]
+    pub fn has_lost(&self, said: Said<'_>) -> bool {
+        self.insert_id_lost && asks_insert_id(said)
     }
 }
 
