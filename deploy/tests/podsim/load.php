@@ -2,7 +2,7 @@
 // One PHP worker under load: a connection for each request, as PHP does it. Says what it was told, a line
 // each, until the file `stop` is there.
 //   load.php write|read NAME HOST USER PASSWORD DATABASE STOP
-// "acked TIME ID", "missing TIME ID" (written, and not read back), "read TIME TOOK", "error TIME CODE AT WORDS"
+// "acked TIME ID TOOK", "missing TIME ID" (written, and not read back), "read TIME TOOK", "error TIME CODE AT WORDS"
 [, $kind, $name, $host, $user, $password, $database, $stop] = $argv;
 mysqli_report(MYSQLI_REPORT_ERROR | MYSQLI_REPORT_STRICT);
 $say = fn (string ...$words) => print(implode(' ', [$words[0], sprintf('%.3f', microtime(true)), ...array_slice($words, 1)]) . "\n");
@@ -13,8 +13,9 @@ for ($number = 0; !file_exists($stop); $number++) {
         if ($kind === 'write') {
             $id = "$name-$number";
             $at = "write:$id";
+            $began = microtime(true);
             $connection->query("INSERT INTO podsim (id) VALUES ('$id')");
-            $say('acked', $id);
+            $say('acked', $id, sprintf('%.3f', microtime(true) - $began));
             $at = 'own';
             if (!$connection->query("SELECT id FROM podsim WHERE id = '$id'")->fetch_row()) {
                 $say('missing', $id);

@@ -212,7 +212,8 @@ class Load:
         self.stop.touch()
         for process, _ in self.workers:
             process.wait(60)
-        self.acked = [words[2] for words in self.lines("acked")]
+        acked = self.lines("acked")
+        self.acked, self.longest = [words[2] for words in acked], max((float(words[3]) for words in acked), default=0)
         self.errors = [words[2:] for words in self.lines("error")]
         self.missing = self.lines("missing")
         self.reads = len(self.lines("read"))
