@@ -1,5 +1,7 @@
 //! Requests while there is no primary: what comes before their first read is a replica's then.
 
+use std::time::{Duration, Instant};
+
 use super::client::{Client, Login};
 use super::proxy::{Proxy, Setup};
 use super::stack::{Flavour, PRIMARY, REPLICAS, Stack, Tenant, Words, on_both, until};
@@ -8,6 +10,7 @@ on_both!(
     pages_are_read_without_a_primary,
     a_login_waits_for_a_replica_that_knows_as_much,
     who_wants_no_stale_reads_is_refused,
+    a_loss_is_waited_out_once,
 );
 
 const INIT_DB: u8 = 2;
@@ -122,4 +125,27 @@ fn who_wants_no_stale_reads_is_refused(flavour: Flavour) {
     assert_eq!(client.refused("SET NAMES utf8mb4"), 1105);
     let refused = proxy.try_client(&known).err().map(|failure| failure.code());
     assert_eq!(refused, Some(1105));
+}
+
+/// WordPress writes some options while it shows a page: each would wait anew.
+fn a_loss_is_waited_out_once(flavour: Flavour) {
+    const WAIT: Duration = Duration::from_secs(4);
+    let stack = Stack::alone(flavour);
+    let (known, _) = prepare(&stack, "once");
+    let proxy = Setup::of(&stack).file("[pool]\nwait_ms_max = 4000").monitored().start();
+    let mut client = proxy.client(&known);
+    proxy.wait_for_readers(2);
+    kill_primary(&stack, &proxy);
+    let begun = Instant::now();
+    assert_eq!(client.refused("UPDATE note SET n = 6"), 1105);
+    let waited = begun.elapsed();
+    for _ in 0..10 {
+        assert_eq!(client.refused("UPDATE note SET n = 6"), 1105);
+        assert_eq!(client.cell("SELECT n FROM note"), "1");
+    }
+    assert!(waited > WAIT / 2, "it was held: {waited:?}");
+    assert!(begun.elapsed() < WAIT * 3, "once only: {:?}", begun.elapsed());
+    stack.script(&["start", PRIMARY]);
+    until("it is back", || proxy.metric("forebay_server_up", &["role=\"primary\""]) == 1.0);
+    client.run("UPDATE note SET n = 7");
 }

@@ -337,16 +337,18 @@ class StatefulSet:
 
     def roll(self, before=lambda ordinal: None, within_s=PATIENCE_S):
         """A rollout: pods that run the new revision are waited for, those that still run the old are
-        not, so a broken one is replaced when its turn comes. Gives who came back."""
+        not, so a broken one is replaced when its turn comes. Gives who came back, and how long the last
+        was away."""
         back = []
         for ordinal in sorted(self.pods, reverse=True):
             before(ordinal)
+            began = time.monotonic()
             self.delete(ordinal)
             self.start(ordinal)
             if not self.ready(ordinal, within_s=within_s):
                 break
             back.append(ordinal)
-        return back
+        return back, time.monotonic() - began
 
     def ready(self, *ordinals, within_s=PATIENCE_S):
         return until(lambda: all(self.pods[o].ready for o in ordinals), within_s)
