@@ -194,6 +194,7 @@ impl Session {
     /// The connection that was kept for what its last statements left died.
     pub fn give_up_softly(&mut self) {
         debug_assert!(!self.holds.is_hard());
+        self.insert_id_lost |= self.holds.has(Hold::InsertId);
         self.holds = Holds::NONE;
         self.implicit.forget(Role::Primary);
         self.last = None;

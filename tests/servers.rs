@@ -51,6 +51,7 @@ mod servers {
     mod rotation;
     mod routing;
     mod sessions;
+    mod settings;
     mod shapes;
     mod smuggling;
     mod traps;

@@ -267,7 +267,11 @@ impl Fleet {
             _ => Touched::Everything,
         };
         let written = Written { touched, position: write.position, at: now() };
+        let is_unknown = written.position.is_none();
         let ordinal = self.freshness.record(written);
+        if is_unknown && self.does_without_primary() {
+            self.freshness.give_up_unresolved();
+        }
         self.stir.notify_waiters();
         (ordinal, None)
     }
@@ -358,6 +362,10 @@ impl Fleet {
             self.lost_at.store(down.then(|| Arc::new(Instant::now())));
         }
         self.change(|snapshot| snapshot.with_health(id, after));
+        if down && self.does_without_primary() {
+            self.freshness.give_up_unresolved();
+            self.stir.notify_waiters();
+        }
         if down && let Some(pool) = self.pool(id) {
             pool.give_up();
         }

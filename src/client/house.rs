@@ -11,7 +11,7 @@ use crate::client::registry::Registry;
 use crate::control::{Control, Mode};
 use crate::freshness::Levels;
 use crate::metrics::Metrics;
-use crate::session::plan::Policy;
+use crate::session::plan::{Fenced, Policy};
 use crate::sql::Classifier;
 use arc_swap::ArcSwapOption;
 
@@ -46,7 +46,7 @@ impl House {
         Policy {
             split: self.control.mode() == Mode::Split,
             level: self.levels.of(user, schema),
-            fenced: true,
+            fenced: Fenced::Yes,
             serves_stale: self.fleet.policy.serves_stale,
         }
     }

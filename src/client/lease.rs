@@ -84,7 +84,7 @@ impl Conversation {
         if let Some(kept) = self.kept(it) {
             return Ok(Ok(kept));
         }
-        if it.held {
+        if it.held || self.session.has_lost(said) {
             return Ok(Err(LeaseRefused::Ours(Refusal::StateLost)));
         }
         let deadline = self.lease_deadline();

@@ -233,6 +233,17 @@ impl Reason {
     }
 }
 
+/// Whether it is known what a read must have seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fenced {
+    /// It is, or what was known last has to do.
+    Yes,
+    /// The primary was asked in vain: it is read itself.
+    No,
+    /// Nor is it known to be the primary: nobody is read.
+    Refused,
+}
+
 /// What the operator wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -240,8 +251,8 @@ pub struct Policy {
     pub split: bool,
     /// What reads must have seen, where no hint says otherwise.
     pub level: Level,
-    /// False: the primary was asked in vain what that is.
-    pub fenced: bool,
+    /// Whether it is known what that is.
+    pub fenced: Fenced,
     /// While it cannot be reached, what was known last has to do.
     pub serves_stale: bool,
 }
@@ -249,7 +260,7 @@ pub struct Policy {
 impl Policy {
     /// What holds where nothing else is said: reads are split and see what was acknowledged.
     pub const SPLIT: Self =
-        Self { split: true, level: Level::Causal, fenced: true, serves_stale: true };
+        Self { split: true, level: Level::Causal, fenced: Fenced::Yes, serves_stale: true };
 
     /// What this read must have seen.
     #[must_use]
@@ -330,6 +341,9 @@ impl Session {
             };
         }
         let forward = self.forward_statement(statement, policy, freshness);
+        if forward.why == Reason::NotFenced && policy.fenced == Fenced::Refused {
+            return Plan::Refuse(Refusal::NobodyVouches);
+        }
         if forward.kind != Kind::Setting {
             self.own.speak();
         }
@@ -414,7 +428,7 @@ impl Session {
         if !policy.split {
             return (Role::Primary, Reason::ModePrimary);
         }
-        if reader_may && it.hint != Hint::Primary && !policy.fenced {
+        if reader_may && it.hint != Hint::Primary && policy.fenced != Fenced::Yes {
             return (Role::Primary, Reason::NotFenced);
         }
         match (reader_may, it.hint) {

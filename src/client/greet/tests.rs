@@ -304,6 +304,34 @@ async fn what_the_primary_says_is_passed_on_or_waited_out() {
     tokio::join!(house.check("plain empty", "ok, many"), well_again);
 }
 
+/// A primary that is busy for a moment would let in whom it has just been told to refuse.
+#[tokio::test(start_paused = true)]
+async fn who_may_have_been_changed_is_not_let_in_for_want_of_an_answer() {
+    let unwell = |house: &House, code| *house.primary.unwell.lock().unwrap() = code;
+    let house = house(Policy::default());
+    house.check("tls u right", "ok, 1").await;
+    house.primary.accounts.lock().unwrap().clear();
+    house.door.book.void();
+    unwell(&house, Some(1040));
+    let answers = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        unwell(&house, None);
+    };
+    let denied = format!("{DENIED}, many");
+    tokio::join!(house.check("tls u right", &denied), answers);
+    house.primary.accounts.lock().unwrap().push(("u", "right"));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    house.check("tls u right", "ok, 1").await;
+    // Nobody to ask for so long: it is waited for once, and not by everybody.
+    house.door.book.void();
+    unwell(&house, Some(2003));
+    house.check("tls u right", "ok, many").await;
+    house.check("tls u right", "ok, 1").await;
+    unwell(&house, None);
+    house.check("tls u right", "ok, 1").await;
+    house.check("tls u right", "ok, 0").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_proof_grows_old() {
     let house = house(Policy::default());
