@@ -219,6 +219,12 @@ impl Freshness {
         known
     }
 
+    /// The primary is lost, and what was known last has to do: a write whose outcome nobody knows
+    /// keeps no reads waiting. A fence of the primary, once it is back, says what became of it.
+    pub fn give_up_unresolved(&self) {
+        self.lock().give_up_unresolved();
+    }
+
     /// How long the first write that a server lacks has been on its way to it. `None`: it lacks
     /// none.
     pub fn overdue(&self, live: &Live, now: Instant) -> Option<Duration> {

@@ -98,6 +98,8 @@ pub struct Fleet {
     changing: Mutex<()>,
     random: AtomicU64,
     started: AtomicBool,
+    /// Since when the primary is lost, while it is.
+    lost_at: ArcSwapOption<Instant>,
 }
 
 /// Asks for a connection.
@@ -132,6 +134,7 @@ impl Fleet {
         let fleet = Self {
             metrics,
             started: AtomicBool::new(false),
+            lost_at: ArcSwapOption::empty(),
             freshness: Freshness::new(now()),
             catalogs: Catalogs::default(),
             snapshot: ArcSwap::default(),
@@ -264,7 +267,11 @@ impl Fleet {
             _ => Touched::Everything,
         };
         let written = Written { touched, position: write.position, at: now() };
+        let is_unknown = written.position.is_none();
         let ordinal = self.freshness.record(written);
+        if is_unknown && self.does_without_primary() {
+            self.freshness.give_up_unresolved();
+        }
         self.stir.notify_waiters();
         (ordinal, None)
     }
@@ -282,6 +289,14 @@ impl Fleet {
     #[must_use]
     pub fn has_lost_primary(&self) -> bool {
         self.snapshot.load().primary().is_none_or(|primary| primary.health.is_down())
+    }
+
+    /// Until when to wait for it: `deadline`, but not longer after its loss than a statement may
+    /// wait at all, or a page would take as long for every write in it.
+    #[must_use]
+    pub fn primary_awaited(&self, deadline: Instant) -> Instant {
+        let lost_at = self.lost_at.load();
+        lost_at.as_deref().map_or(deadline, |at| deadline.min(*at + self.policy.wait_max))
     }
 
     /// It cannot, and replicas are to be used in its place.
@@ -343,7 +358,14 @@ impl Fleet {
         }
         tracing::info!(server = %server.address, before = ?server.health, ?after, "health");
         let down = after.is_down();
+        if server.role == Role::Primary {
+            self.lost_at.store(down.then(|| Arc::new(Instant::now())));
+        }
         self.change(|snapshot| snapshot.with_health(id, after));
+        if down && self.does_without_primary() {
+            self.freshness.give_up_unresolved();
+            self.stir.notify_waiters();
+        }
         if down && let Some(pool) = self.pool(id) {
             pool.give_up();
         }

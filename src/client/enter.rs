@@ -234,7 +234,9 @@ async fn check_database(
     loop {
         match house.fleet.check_database(credentials, account, name).await {
             Err(refused)
-                if refused.code == away && Instant::now() < deadline && !client.is_closed_now() =>
+                if refused.code == away
+                    && Instant::now() < house.fleet.primary_awaited(deadline)
+                    && !client.is_closed_now() =>
             {
                 sleep(LOOK_AGAIN).await;
             }

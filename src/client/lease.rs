@@ -246,7 +246,9 @@ impl Conversation {
         if self.client.is_closed_now() {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        if Instant::now() >= deadline || self.seat.is_interrupted() {
+        if Instant::now() >= self.house.fleet.primary_awaited(deadline)
+            || self.seat.is_interrupted()
+        {
             return Ok(false);
         }
         sleep(LOOK_AGAIN).await;

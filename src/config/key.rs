@@ -55,6 +55,13 @@ pub(super) const KEYS: &[Key] = &[
         "A Unix socket where clients on the same machine connect too; everybody there may open it.",
     ),
     key(
+        "unix_takeover",
+        "false",
+        Kind::Flag,
+        "Who listens at `unix` already is relieved once this process can serve: a rollout where the \
+         new one starts before the old one ends.",
+    ),
+    key(
         "proxy_protocol_from",
         "",
         Kind::List("a network each, such as 10.0.0.0/8"),

@@ -66,7 +66,12 @@ fn a_killed_replica_costs_no_error(flavour: Flavour) {
 }
 
 /// Sends a statement, waits until the primary runs it, and kills the primary.
-fn kill_under(stack: &Stack, client: &mut Client, tenant: &Tenant, sql: &str) -> Failure {
+pub(super) fn kill_under(
+    stack: &Stack,
+    client: &mut Client,
+    tenant: &Tenant,
+    sql: &str,
+) -> Failure {
     client.command(3, sql.as_bytes()).unwrap();
     let mut root = stack.root(PRIMARY);
     let question = format!(

@@ -1,6 +1,9 @@
 //! Requests while there is no primary: what comes before their first read is a replica's then.
 
+use std::time::{Duration, Instant};
+
 use super::client::{Client, Login};
+use super::faults::kill_under;
 use super::proxy::{Proxy, Setup};
 use super::stack::{Flavour, PRIMARY, REPLICAS, Stack, Tenant, Words, on_both, until};
 
@@ -8,6 +11,7 @@ on_both!(
     pages_are_read_without_a_primary,
     a_login_waits_for_a_replica_that_knows_as_much,
     who_wants_no_stale_reads_is_refused,
+    a_loss_is_waited_out_once,
 );
 
 const INIT_DB: u8 = 2;
@@ -33,6 +37,14 @@ fn forgetful(stack: &Stack, on_primary_loss: &str) -> Proxy {
         .start()
 }
 
+/// A write is on its way, as on any site: whether it was done, nobody knows then.
+fn kill_primary_under(stack: &Stack, proxy: &Proxy, tenant: &Tenant) {
+    let mut client = proxy.client(tenant);
+    let failure = kill_under(stack, &mut client, tenant, "INSERT INTO note SELECT 4, SLEEP(30)");
+    assert_eq!(failure.code(), 1105, "{failure}");
+    until("it is missed", || proxy.metric("forebay_server_up", &["role=\"primary\""]) == 0.0);
+}
+
 fn kill_primary(stack: &Stack, proxy: &Proxy) {
     stack.script(&["kill", PRIMARY]);
     until("it is missed", || proxy.metric("forebay_server_up", &["role=\"primary\""]) == 0.0);
@@ -55,7 +67,7 @@ fn pages_are_read_without_a_primary(flavour: Flavour) {
     before.run("UPDATE note SET n = 5");
     proxy.wait_for_readers(2);
     stack.sync();
-    kill_primary(&stack, &proxy);
+    kill_primary_under(&stack, &proxy, &known);
     // Both by the schema in the login and by choosing it, known here before or not.
     for (tenant, n) in [(&known, "5"), (&unknown, "2"), (&known, "5")] {
         let mut client = proxy.client(tenant);
@@ -122,4 +134,27 @@ fn who_wants_no_stale_reads_is_refused(flavour: Flavour) {
     assert_eq!(client.refused("SET NAMES utf8mb4"), 1105);
     let refused = proxy.try_client(&known).err().map(|failure| failure.code());
     assert_eq!(refused, Some(1105));
+}
+
+/// WordPress writes some options while it shows a page: each would wait anew.
+fn a_loss_is_waited_out_once(flavour: Flavour) {
+    const WAIT: Duration = Duration::from_secs(4);
+    let stack = Stack::alone(flavour);
+    let (known, _) = prepare(&stack, "once");
+    let proxy = Setup::of(&stack).file("[pool]\nwait_ms_max = 4000").monitored().start();
+    let mut client = proxy.client(&known);
+    proxy.wait_for_readers(2);
+    kill_primary(&stack, &proxy);
+    let begun = Instant::now();
+    assert_eq!(client.refused("UPDATE note SET n = 6"), 1105);
+    let waited = begun.elapsed();
+    for _ in 0..10 {
+        assert_eq!(client.refused("UPDATE note SET n = 6"), 1105);
+        assert_eq!(client.cell("SELECT n FROM note"), "1");
+    }
+    assert!(waited > WAIT / 2, "it was held: {waited:?}");
+    assert!(begun.elapsed() < WAIT * 3, "once only: {:?}", begun.elapsed());
+    stack.script(&["start", PRIMARY]);
+    until("it is back", || proxy.metric("forebay_server_up", &["role=\"primary\""]) == 1.0);
+    client.run("UPDATE note SET n = 7");
 }

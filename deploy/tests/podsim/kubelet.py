@@ -1,8 +1,8 @@
 """What a cluster does with a StatefulSet, as far as the pods' scripts can tell.
 
 Reads the manifest itself: init containers in order and until they succeed, sidecars, restarts, probes
-with their thresholds, volumes, rights, grace. Pods come one after the other, each when the one before
-is ready, and go in the opposite order.
+with their thresholds, volumes, rights, grace. Pods come and go as podManagementPolicy says: all at
+once, or one after the other; a rollout is always one by one, the highest first.
 """
 
 import json
@@ -21,6 +21,8 @@ from container import confined
 
 # A cluster waits 10 s and doubles it.
 RESTART_S = 0.5
+# Until a pod is ready, on a machine that has other things to do too.
+PATIENCE_S = 300
 # What the image of MySQL has beside its own programs, or less.
 TOOLS = """bash sh [ base64 basename cat chmod cp date dirname env false head id ls mkdir mv rm rmdir
     sleep sync tail test timeout touch tr true""".split()
@@ -324,19 +326,44 @@ class StatefulSet:
         self.publish()
         return took
 
-    def scale(self, count, within_s=90):
+    def scale(self, count, within_s=PATIENCE_S):
         """True when it came about in time."""
-        for ordinal in sorted(self.pods, reverse=True):
-            if ordinal >= count:
-                self.delete(ordinal)
+        self.delete_all([o for o in sorted(self.pods, reverse=True) if o >= count])
+        ordered = self.manifest.set["podManagementPolicy"] == "OrderedReady"
         for ordinal in range(count):
             if ordinal not in self.pods:
                 self.start(ordinal)
-            if not self.ready(ordinal, within_s=within_s):
+            if ordered and not self.ready(ordinal, within_s=within_s):
                 return False
-        return True
+        return self.ready(*range(count), within_s=within_s)
 
-    def ready(self, *ordinals, within_s=90):
+    def delete_all(self, ordinals):
+        if self.manifest.set["podManagementPolicy"] == "OrderedReady":
+            for ordinal in ordinals:
+                self.delete(ordinal)
+            return
+        threads = [threading.Thread(target=self.delete, args=(ordinal,)) for ordinal in ordinals]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def roll(self, before=lambda ordinal: None, within_s=PATIENCE_S):
+        """A rollout: pods that run the new revision are waited for, those that still run the old are
+        not, so a broken one is replaced when its turn comes. Gives who came back, and how long the last
+        was away."""
+        back = []
+        for ordinal in sorted(self.pods, reverse=True):
+            before(ordinal)
+            began = time.monotonic()
+            self.delete(ordinal)
+            self.start(ordinal)
+            if not self.ready(ordinal, within_s=within_s):
+                break
+            back.append(ordinal)
+        return back, time.monotonic() - began
+
+    def ready(self, *ordinals, within_s=PATIENCE_S):
         return until(lambda: all(self.pods[o].ready for o in ordinals), within_s)
 
     def wipe(self, ordinal):

@@ -42,13 +42,6 @@ class World:
         print(f"  {'ok     ' if good else 'FAILED '} {words}{f' ({note})' if note != '' else ''}", flush=True)
         return good
 
-    def known_fault(self, words, good, reason):
-        """What should hold and does not yet. Counts when it is mended, so that this line goes away."""
-        if good:
-            self.check(f"{words}: mended, say so in main.py", False)
-        else:
-            print(f"  fault   {words}: {reason}", flush=True)
-
     def sql(self, ordinal, text, user="root", host=None, password=None):
         """As root over the socket, or as somebody over the network. None when it is refused."""
         pod = self.set.pods[ordinal]
@@ -107,10 +100,11 @@ PRIMARY_AWAY = ("1105", "1213")
 @chapter("three pods from nothing", fast=True)
 def come_up(w):
     began = time.monotonic()
-    w.check("they come up, one after the other", w.set.scale(3), f"{time.monotonic() - began:.1f} s")
+    w.check("they come up, all at once", w.set.scale(3), f"{time.monotonic() - began:.1f} s")
     w.check("each has the number of its ordinal", [w.sql(o, "SELECT @@server_id") for o in range(3)] == ["100", "101", "102"])
-    w.check("mysql-1 copied mysql-0, and mysql-2 copied mysql-1",
-            "copying mysql-0" in w.set.log(1, "clone-mysql") and "copying mysql-1" in w.set.log(2, "clone-mysql"))
+    w.check("mysql-1 copied mysql-0, and mysql-2 one of them",
+            "copying mysql-0" in w.set.log(1, "clone-mysql") and "the data is there" in w.set.log(2, "clone-mysql"))
+    w.check("who waited for somebody to copy was not restarted for it", w.set.pods[1].failures == w.set.pods[2].failures == 0)
     w.check("only mysql-0 takes writes", [w.sql(o, "SELECT @@super_read_only") for o in range(3)] == ["0", "1", "1"])
     w.check("rows are logged whole, and each commit is on disk", {w.sql(
         o, "SELECT CONCAT_WS(' ', @@binlog_format, @@binlog_row_image, @@innodb_flush_log_at_trx_commit, @@sync_binlog, @@gtid_mode)")
@@ -209,7 +203,7 @@ def join_two(w):
     load = w.load()
     began = time.monotonic()
     w.set.start(3), w.set.start(4)
-    w.check("both are there", w.set.ready(3, 4, within_s=150), f"{time.monotonic() - began:.1f} s")
+    w.check("both are there", w.set.ready(3, 4, within_s=300), f"{time.monotonic() - began:.1f} s")
     w.judge(load, ordinals=(0, 1, 2, 3, 4))
     w.check("with the same rows", w.same_rows(0, 3, 4))
     w.check("and three again", w.set.scale(3))
@@ -240,8 +234,15 @@ def wiped_primary(w):
     w.set.start(0)
     w.check("it does not start empty beside its replicas",
             until(lambda: w.set.pods[0].failures >= 2, 30) and "a peer has data" in w.set.log(0, "clone-mysql"))
-    w.known_fault("pages are still read", w.site.visit("front_page_has_post"),
-                  "Forebay asks the primary about the database that a login names, and waits for it")
+    w.check("pages are still read", w.site.visit("front_page_has_post"))
+    strangers = w.forebay.metric("forebay_reads_unfenced_total")
+    w.check("and counted as what they are", strangers > 0, f"{strangers:.0f}")
+    # its node is gone, while there is no mysql-0
+    began = time.monotonic()
+    w.set.kill(2)
+    w.set.start(2)
+    w.check("a replica that dies meanwhile comes back without it", w.set.ready(2), f"{time.monotonic() - began:.1f} s")
+    w.check("and is read from", w.replicas_used(2) and w.site.visit("front_page_has_post"))
     most = max((1, 2), key=lambda o: int(w.sql(o, "SELECT COUNT(*) FROM wordpress.podsim")))
     w.set.delete(0)
     w.set.manifest.change("MYSQL_BOOTSTRAP", f"mysql-{most}")
@@ -279,21 +280,20 @@ def empty_primary(w):
 @chapter("MySQL is rolled: 2, 1, 0")
 def roll_mysql(w):
     load = w.load()
-    for ordinal in (2, 1, 0):
-        w.set.delete(ordinal)
-        w.set.start(ordinal)
-        w.check(f"mysql-{ordinal} is back", w.set.ready(ordinal))
-        if ordinal:
-            w.check("and read from", w.replicas_used(2))
+    back, away_s = w.set.roll(lambda _: w.replicas_used(2))
+    w.check("all are back", back == [2, 1, 0])
     w.judge(load, PRIMARY_AWAY)
     w.check("no reader noticed", not [e for e in load.errors if e[1] in ("read", "own")], f"{load.reads} reads")
+    # a machine with much else to do may take longer than pool.wait_ms_max
+    told = [e for e in load.errors if e[0] != "1213" and "utcome" not in " ".join(e)]
+    w.check("writes waited for the primary", not told or away_s > 25, f"it was away for {away_s:.1f} s, they waited {load.longest:.1f} s")
 
 
 chapter("the primary is gone for good, another is promoted")(runbooks.promote_another)
 chapter("mysql-0 is promoted again, as planned")(runbooks.promote_planned)
 
 
-@chapter("WordPress: three pods, one, three")
+@chapter("WordPress: three pods, one, three", fast=True)
 def scale_wordpress(w):
     w.site.scale(3)
     before = w.site.page()
@@ -306,7 +306,7 @@ def scale_wordpress(w):
     w.check("no visitor saw an error", not bad, f"{good} pages")
 
 
-@chapter("WordPress is rolled")
+@chapter("WordPress is rolled", fast=True)
 def roll_wordpress(w):
     visitors = Visitors(w.site, "Water over the dam")
     w.site.roll(pre_stop_s=0)

@@ -66,10 +66,13 @@ class WebPod:
         except OSError:
             return False
 
-    def end(self, pre_stop_s):
-        """Leaves the Service first; PHP's server drops what it is doing when it is told to end."""
+    def end(self, pre_stop_s, requests):
+        """Leaves the Service first. With a delay, what it is doing then is done, as Apache does it; without
+        one it is gone before all have heard."""
         self.leaving = True
         time.sleep(pre_stop_s)
+        if pre_stop_s:
+            until(lambda: requests() == 0, 30)
         os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait()
         self.network.leave(self.space)
@@ -117,7 +120,7 @@ class Site:
 
     def remove(self, pod, pre_stop_s):
         pod.known_ready, pod.leaving = False, True
-        pod.end(pre_stop_s)
+        pod.end(pre_stop_s, lambda: self.service.open.get((pod.address, 8080), 0))
         self.pods.remove(pod)
 
     def roll(self, pre_stop_s):
@@ -213,7 +216,8 @@ class Load:
         self.stop.touch()
         for process, _ in self.workers:
             process.wait(60)
-        self.acked = [words[2] for words in self.lines("acked")]
+        acked = self.lines("acked")
+        self.acked, self.longest = [words[2] for words in acked], max((float(words[3]) for words in acked), default=0)
         self.errors = [words[2:] for words in self.lines("error")]
         self.missing = self.lines("missing")
         self.reads = len(self.lines("read"))

@@ -101,10 +101,7 @@ refuse() {
 
 position() { here "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')"; }
 
-position_of_primary() {
-  MYSQL_PWD=$(password_of monitor) mysql --no-defaults --user=monitor --host="$primary.$service" --ssl-mode=REQUIRED \
-    --connect-timeout=3 --batch --skip-column-names --execute="SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')" 2>/dev/null
-}
+position_of_primary() { position_of "$primary"; }
 
 contains() { [ "$(here "SELECT GTID_SUBSET('$2', '$1')")" = 1 ]; }
 

@@ -42,3 +42,9 @@ answers() {
 
 # here SQL: as the pod's own account, over the socket
 here() { mysql --defaults-file=/conf/keeper.cnf --batch --skip-column-names --execute="$1"; }
+
+# position_of POD: all that it has executed
+position_of() {
+  MYSQL_PWD=$(password_of monitor) mysql --no-defaults --user=monitor --host="$1.$service" --ssl-mode=REQUIRED \
+    --connect-timeout=3 --batch --skip-column-names --execute="SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')" 2>/dev/null
+}
