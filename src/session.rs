@@ -12,6 +12,7 @@ pub mod floor;
 pub mod hold;
 pub mod implicit;
 pub mod local;
+pub mod loss;
 pub mod name;
 pub mod observe;
 pub mod own;

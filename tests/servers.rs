@@ -38,6 +38,7 @@ mod servers {
     mod leaks;
     mod local_file;
     mod logins;
+    mod lost;
     mod matrix;
     mod observe;
     mod operations;
@@ -50,6 +51,7 @@ mod servers {
     mod rotation;
     mod routing;
     mod sessions;
+    mod settings;
     mod shapes;
     mod smuggling;
     mod traps;

@@ -251,7 +251,7 @@ fn console_door(rsa: &Arc<RsaKey>, book: &Arc<Book>, tls: OfferedTls) -> Door {
 struct Prover(Arc<Fleet>);
 
 impl Prove for Prover {
-    fn prove(&self, credentials: Arc<Credentials>) -> Proof<'_> {
-        Box::pin(self.0.prove(credentials))
+    fn prove(&self, credentials: Arc<Credentials>, was_right: bool) -> Proof<'_> {
+        Box::pin(self.0.prove(credentials, was_right))
     }
 }

@@ -83,7 +83,8 @@ pub struct Pool {
 #[derive(Debug)]
 struct Inner {
     ledger: Ledger,
-    idle: HashMap<Slot, Box<Connection>>,
+    /// By the index of their slots.
+    idle: Vec<Option<(Slot, Box<Connection>)>>,
     waiters: HashMap<u64, oneshot::Sender<()>>,
     tickets: u64,
 }
@@ -104,7 +105,7 @@ impl Pool {
             patient: Arc::new(Semaphore::new(patient_max(connections_max))),
             inner: Mutex::new(Inner {
                 ledger: Ledger::new(connections_max, limits::POOL_WAITERS_MAX),
-                idle: HashMap::new(),
+                idle: Vec::new(),
                 waiters: HashMap::new(),
                 tickets: 0,
             }),
@@ -216,7 +217,7 @@ impl Pool {
     fn reuse(self: &Arc<Self>, slot: Slot, live: &Arc<Live>) -> Option<Lease> {
         let (connection, owner) = {
             let mut inner = self.lock();
-            (inner.idle.remove(&slot), inner.ledger.owner(slot))
+            (inner.take(slot), inner.ledger.owner(slot))
         };
         let mut connection = connection?;
         if connection.stream.is_readable_now() {
@@ -244,7 +245,7 @@ impl Pool {
         ask: &Ask<'_>,
         live: &Arc<Live>,
     ) -> Result<Lease, LeaseError> {
-        let evicted = self.lock().idle.remove(&slot);
+        let evicted = self.lock().take(slot);
         drop(evicted);
         let mut opening = Opening { pool: self, slot: Some(slot) };
         let opened =
@@ -297,14 +298,14 @@ impl Pool {
             since: connection.idle_since.into_std(),
         };
         let mut inner = self.lock();
-        inner.idle.insert(slot, connection);
+        inner.put(slot, connection);
         let handover = inner.ledger.release(slot, idle);
         inner.tell(handover);
     }
 
     fn closed(&self, slot: Slot) {
         let mut inner = self.lock();
-        let gone = inner.idle.remove(&slot);
+        let gone = inner.take(slot);
         let handover = inner.ledger.closed(slot);
         inner.tell(handover);
         drop(inner);
@@ -349,6 +350,21 @@ impl Pool {
 }
 
 impl Inner {
+    fn put(&mut self, slot: Slot, connection: Box<Connection>) {
+        let at = slot.index();
+        if self.idle.len() <= at {
+            self.idle.resize_with(at.saturating_add(1), || None);
+        }
+        if let Some(place) = self.idle.get_mut(at) {
+            *place = Some((slot, connection));
+        }
+    }
+
+    fn take(&mut self, slot: Slot) -> Option<Box<Connection>> {
+        let place = self.idle.get_mut(slot.index())?;
+        place.take_if(|(its, _)| *its == slot).map(|(_, connection)| connection)
+    }
+
     fn tell(&mut self, handover: Option<Handover>) {
         let Some(handover) = handover else { return };
         let told = self.waiters.remove(&handover.ticket).is_some_and(|tell| tell.send(()).is_ok());

@@ -278,8 +278,8 @@ async fn fence(fleet: &Fleet, id: ServerId, connection: &mut Connection) -> Resu
         told = ask_fence(connection, dialect, told.state.notation).await?;
     }
     fleet.note(id, &Event::ProbeOk);
+    note_read_only(fleet, told.state.is_read_only);
     if told.state.is_read_only {
-        tracing::debug!("the primary is read-only");
         fleet.fences.fail(round);
         return Ok(());
     }
@@ -295,6 +295,18 @@ async fn fence(fleet: &Fleet, id: ServerId, connection: &mut Connection) -> Resu
     settle(fleet, covers, told.position).await;
     fleet.fences.complete(round, asked);
     Ok(())
+}
+
+/// To be called before its round fails: who waited for that asks whether this is why.
+fn note_read_only(fleet: &Fleet, is_read_only: bool) {
+    match fleet.truth.note_read_only(is_read_only) {
+        true if is_read_only => tracing::warn!(
+            "the primary is read-only: it vouches for no replica, and if another server takes the \
+             writes, what is read here is old"
+        ),
+        true => tracing::info!("the primary takes writes again"),
+        false => {}
+    }
 }
 
 /// What one flight to the primary brought.

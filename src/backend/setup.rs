@@ -93,11 +93,15 @@ impl Recipe {
 }
 
 fn trackers(flavour: Flavour) -> String {
-    let foreign = match flavour {
-        Flavour::MySql => "max_statement_time",
-        Flavour::MariaDb => "max_execution_time",
+    // MariaDB takes none of a list with a name that it does not know.
+    let (foreign, newer) = match flavour {
+        Flavour::MySql => (["max_statement_time", "tx_isolation"], ""),
+        Flavour::MariaDb => {
+            let newer = "/*M!110101 ',transaction_isolation'*/";
+            (["max_execution_time", "transaction_isolation"], newer)
+        }
     };
-    let mut names: Vec<&str> = Values::names().filter(|name| *name != foreign).collect();
+    let mut names: Vec<&str> = Values::names().filter(|name| !foreign.contains(name)).collect();
     let gtids = match flavour {
         Flavour::MySql => "session_track_gtids=OWN_GTID,",
         Flavour::MariaDb => {
@@ -107,7 +111,7 @@ fn trackers(flavour: Flavour) -> String {
     };
     format!(
         "SET SESSION {gtids}session_track_state_change=ON,session_track_schema=ON,\
-         session_track_system_variables='{}'",
+         session_track_system_variables='{}'{newer}",
         names.join(",")
     )
 }

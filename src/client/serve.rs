@@ -312,7 +312,7 @@ impl Conversation {
         buffers: &mut Buffers,
     ) -> io::Result<()> {
         for _ in 0..TRIES_MAX {
-            match self.lease(&mut it).await? {
+            match self.lease(&mut it, said).await? {
                 Ok((lease, role)) => {
                     self.seat.work(lease.server(), lease.thread_id);
                     if self.seat.is_interrupted() {

@@ -5,6 +5,7 @@
 //! nothing is idle, so that nobody can overtake the ones that wait.
 
 mod idle;
+mod line;
 #[cfg(any(test, feature = "sim"))]
 mod probe;
 

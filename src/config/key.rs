@@ -100,7 +100,7 @@ pub(super) const KEYS: &[Key] = &[
         "on_primary_loss",
         "serve-stale",
         Kind::Word(&["serve-stale", "refuse"]),
-        "While no primary can be reached, reads are served by replicas that have what was known \
+        "While no primary can be reached, or it is read-only, reads are served as of what was known \
          last (counted), or refused.",
     ),
     key(

@@ -129,7 +129,7 @@ pub(super) const FOLLOWER_DELAY_SECONDS: Definition = Definition {
 pub(super) const READS_UNFENCED: Definition = counter(
     "forebay_reads_unfenced_total",
     &[],
-    "Reads of replicas while no primary could be reached: they have seen what was known last.",
+    "Reads while there was no primary that takes writes: they have seen what was known last.",
 );
 pub(super) const OBSERVED_READS: Definition = counter(
     "forebay_observed_reads_total",

@@ -43,5 +43,7 @@ fn add(a: Counts, b: Counts) -> Counts {
         unknown: a.unknown + b.unknown,
         errors: a.errors + b.errors,
         faults: a.faults + b.faults,
+        pairs: a.pairs + b.pairs,
+        streamed: a.streamed + b.streamed,
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::late::Late;
 use super::proxy::{Proxy, Setup, scratch};
-use super::stack::{Flavour, PRIMARY, Stack, Tenant, until};
+use super::stack::{Flavour, PRIMARY, Stack, Tenant, launcher, until};
 
 /// A way to configure it.
 struct Policy {
@@ -145,7 +145,7 @@ fn load(stack: &Stack, folder: &Path) -> Tenant {
     let file = scratch("data.sql");
     let data = std::fs::read_to_string(folder.join("data.sql")).unwrap();
     std::fs::write(&file, format!("USE {};\n{data}", tenant.name)).unwrap();
-    let status = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local/stack"))
+    let status = Command::new(launcher())
         .args(["sql", stack.folder.to_str().unwrap(), PRIMARY])
         .stdin(File::open(&file).unwrap())
         .status()

@@ -57,14 +57,16 @@ class Manifest:
     """The StatefulSet, and what it mounts, out of the component's own files."""
 
     def __init__(self, component, folder, accounts):
-        self.folder, self.sources = folder, {}
+        self.folder, self.sources, self.settings = folder, {}, {}
         kustomization = yaml.safe_load((component / "kustomization.yaml").read_text())
         documents = [d for r in kustomization["resources"] for d in yaml.safe_load_all((component / r).read_text())]
         self.set = next(d["spec"] for d in documents if d["kind"] == "StatefulSet")
         self.pod = self.set["template"]["spec"]
         self.user = self.pod["securityContext"]["runAsUser"]
         for config in kustomization["configMapGenerator"]:
-            files = {Path(f).name: (component / f).read_text() for f in config["files"]}
+            for file in config.get("envs", []):
+                self.settings[config["name"]] = variables((component / file).read_text())
+            files = {Path(f).name: (component / f).read_text() for f in config.get("files", [])}
             self.sources[config["name"]] = self.write(config["name"], files, 0o644)
         self.sources["mysql-accounts"] = self.write("mysql-accounts", accounts, 0o440)
 
@@ -77,11 +79,11 @@ class Manifest:
             (place / file).chmod(mode)
         return place
 
-    def set_env(self, name, value):
-        for container in self.pod["initContainers"] + self.pod["containers"]:
-            for entry in container.get("env", []):
-                if entry["name"] == name:
-                    entry["value"] = value
+    def change(self, name, value):
+        """For pods that are made from now on: the ConfigMap's name has a hash."""
+        config = self.settings["mysql-settings"]
+        assert name in config
+        self.settings["mysql-settings"] = {**config, name: value}
 
     def source(self, volume, pod):
         """Where a pod's volume is on this machine."""
@@ -103,6 +105,11 @@ class Manifest:
         return place
 
 
+def variables(text):
+    """NAME=VALUE lines."""
+    return dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
+
+
 class Container:
     """One process tree in namespaces of its own, its command being their first process."""
 
@@ -120,7 +127,7 @@ class Container:
         assert rights["capabilities"] == {"drop": ["ALL"]} and not rights["allowPrivilegeEscalation"]
         self.spec = {
             "root": str(root), "mounts": image.mounts + pod.cluster.network.mounts + mounts,
-            "env": {**image.env, "HOSTNAME": pod.name, **{e["name"]: e["value"] for e in self.described.get("env", [])}},
+            "env": {**image.env, "HOSTNAME": pod.name, **self.env()},
             "user": manifest.user, "read_only": rights["readOnlyRootFilesystem"], "command": self.described["command"],
         }
         file = pod.folder / f"{self.name}.json"
@@ -133,6 +140,11 @@ class Container:
             stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         log.close()
         return self
+
+    def env(self):
+        """As the pod was made with."""
+        maps = [self.pod.settings[s["configMapRef"]["name"]] for s in self.described.get("envFrom", [])]
+        return {n: v for m in maps for n, v in m.items()} | {e["name"]: e["value"] for e in self.described.get("env", [])}
 
     def first(self):
         """The number of the container's first process as seen from here."""
@@ -179,6 +191,7 @@ class Pod:
     def __init__(self, cluster, ordinal):
         self.cluster, self.ordinal, self.name = cluster, ordinal, f"mysql-{ordinal}"
         self.space, self.address = cluster.network.join(self.name)
+        self.settings = dict(cluster.manifest.settings)
         self.folder = cluster.folder / "pods" / self.space
         self.folder.mkdir(parents=True)
         self.containers, self.sidecars, self.init = {}, [], None

@@ -134,7 +134,7 @@ class Site:
 
     def page(self, path="/"):
         try:
-            return get(WORDPRESS, path, 80, timeout=30)
+            return get(WORDPRESS, path, 80, timeout=60)
         except (OSError, http.client.HTTPException):
             return None
 
@@ -162,7 +162,7 @@ class Visitors:
     """Pages asked for all the time; counts those that come whole."""
 
     def __init__(self, site, words, count=3):
-        self.site, self.words, self.good, self.bad, self.ending = site, words, 0, 0, False
+        self.site, self.words, self.good, self.bad, self.slowest_s, self.ending = site, words, 0, 0, 0, False
         self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self.visit, daemon=True) for _ in range(count)]
         for thread in self.threads:
@@ -170,8 +170,10 @@ class Visitors:
 
     def visit(self):
         while not self.ending:
+            began = time.monotonic()
             whole = self.words in (self.site.page() or "")
             with self.lock:
+                self.slowest_s = max(self.slowest_s, time.monotonic() - began)
                 self.good, self.bad = self.good + whole, self.bad + (not whole)
 
     def end(self):
@@ -184,15 +186,14 @@ class Visitors:
 class Load:
     """PHP workers that write and read through Forebay; what they were told, and when."""
 
-    WRITERS, READERS = 2, 2
+    KINDS = ["write", "write", "read", "read"]
     serial = 0
 
-    def __init__(self, here, folder, password):
+    def __init__(self, here, folder, password, kinds=KINDS):
         Load.serial += 1
         self.stop = folder / f"load{Load.serial}.stop"
         self.workers = []
-        for number in range(self.WRITERS + self.READERS):
-            kind = "write" if number < self.WRITERS else "read"
+        for number, kind in enumerate(kinds):
             output = open(folder / f"load{Load.serial}.{number}", "w+")
             words = ["php", str(here / "load.php"), kind, f"{Load.serial}-{number}", "forebay", "wordpress", password,
                      "wordpress", str(self.stop)]

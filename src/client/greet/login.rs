@@ -243,7 +243,7 @@ impl Login<'_> {
             return Err(self.denied_with(credentials));
         }
         let token = if was_right { None } else { Some(self.token()?) };
-        let Err(refusal) = self.door.prove.prove(Arc::clone(credentials)).await else {
+        let Err(refusal) = self.door.prove.prove(Arc::clone(credentials), was_right).await else {
             return Ok(Ok(book.learn(Arc::clone(credentials), &turn, now())));
         };
         if meaning(&refusal) != Meaning::NobodyToAsk {

@@ -26,7 +26,7 @@ struct Primary {
 }
 
 impl Prove for Primary {
-    fn prove(&self, credentials: Arc<Credentials>) -> Proof<'_> {
+    fn prove(&self, credentials: Arc<Credentials>, _: bool) -> Proof<'_> {
         Box::pin(async move {
             self.proofs.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;

@@ -10,6 +10,8 @@ ordinal=${HOSTNAME##*-}
 socket=/run/mysqld/mysqld.sock
 # there while this pod may be asked; see keep-replication.sh
 joined=/run/mysqld/joined
+# with which this replica logs in at the primary; see keep-replication.sh
+password_in_use=/conf/replication-password
 
 say() { printf '%(%FT%TZ)T %s: %s\n' -1 "${0##*/}" "$*"; }
 die() { say "$*" >&2; exit 1; }
