@@ -69,8 +69,8 @@ struct Follower {
     layout: Layout,
     /// How often tables may have changed.
     changes: Arc<AtomicU64>,
-    /// As of how many of those the layout is.
-    known: Option<u64>,
+    /// As of how many of those the layout is, and whether a user of the tables was there to ask.
+    known: Option<(u64, bool)>,
     looking: Option<Looking>,
     look_after: Instant,
     seen: Option<Look>,
@@ -328,9 +328,11 @@ impl Follower {
             tracing::debug!(keyed, closure = ?look.layout.closure, "the primary's tables were read");
             self.fleet.freshness.set_key_columns(look.layout.columns.clone());
             self.layout = look.layout;
-            self.known = Some(changes);
+            self.known = Some((changes, look.is_by_user));
         }
-        if self.looking.is_some() || self.seen.is_some() || self.known == Some(changes) {
+        let has_user = self.fleet.learned().is_some();
+        let is_known = self.known.is_some_and(|(at, by)| at == changes && (by || !has_user));
+        if self.looking.is_some() || self.seen.is_some() || is_known {
             return;
         }
         let fleet = Arc::clone(&self.fleet);

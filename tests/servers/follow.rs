@@ -11,6 +11,7 @@ use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both, until};
 on_both!(
     writes_behind_our_back_keep_what_they_touch,
     each_column_tells_rows_apart,
+    who_comes_later_shows_the_tables,
     foreign_keys_reach_their_children,
     a_cut_line_leaves_no_gap,
     without_the_grant_all_is_one,
@@ -37,6 +38,13 @@ const HOME: &str = "SELECT option_value FROM wp_options WHERE option_name = 'hom
 const CRON: &str = "SELECT option_value FROM wp_options WHERE option_name = 'cron'";
 const CHILD: &str = "SELECT COUNT(*) FROM child";
 const GRANDCHILD: &str = "SELECT COUNT(*) FROM grandchild";
+
+fn setup(stack: &Stack) -> Setup {
+    let file = scratch("follower-password");
+    std::fs::write(&file, "follower\n").unwrap();
+    let lines = format!("[monitor]\nuser = 'follower'\npassword_file = '{}'", file.display());
+    Setup::of(stack).file(&lines)
+}
 
 impl Field {
     fn new(flavour: Flavour, name: &str, grants: &str) -> Self {
@@ -75,10 +83,7 @@ impl Field {
             root.run(line);
         }
         let late = Late::between(&stack);
-        let file = scratch("follower-password");
-        std::fs::write(&file, "follower\n").unwrap();
-        let lines = format!("[monitor]\nuser = 'follower'\npassword_file = '{}'", file.display());
-        let proxy = Setup::of(&stack).file(&lines).start();
+        let proxy = setup(&stack).start();
         let client = proxy.client(&tenant);
         proxy.wait_for_readers(2);
         Field { client, proxy, root, late, tenant, stack }
@@ -256,9 +261,20 @@ fn each_column_tells_rows_apart(flavour: Flavour) {
     check(
         "INSERT INTO site_posts (ID, post_name, post_parent, post_type) \
            VALUES (6, 'six', 18446744073709551615, 'pagé')",
-        "PRRPPPRP",
+        "PRRPPRRP",
     );
     field.proxy.assert_alive();
+}
+
+/// The log's reader may not see them itself, and looked before anybody had logged in who may.
+fn who_comes_later_shows_the_tables(flavour: Flavour) {
+    let mut field = Field::new(flavour, "later", GRANTS);
+    let lines = "[log]\nlevel = 'info,forebay::backend::follow=debug'";
+    field.proxy = setup(&field.stack).file(lines).start();
+    until("a look", || field.proxy.log().contains("the primary's tables were read keyed=0"));
+    field.client = field.proxy.client(&field.tenant);
+    field.proxy.wait_for_readers(2);
+    field.late().proxy.assert_alive();
 }
 
 fn foreign_keys_reach_their_children(flavour: Flavour) {

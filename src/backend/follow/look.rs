@@ -35,6 +35,8 @@ pub(super) struct Look {
     pub(super) changes: u64,
     /// The account may not see foreign keys.
     pub(super) is_refused: bool,
+    /// Somebody had logged in who uses the tables, and whoever does sees them.
+    pub(super) is_by_user: bool,
 }
 
 /// Why nothing was seen.
@@ -77,22 +79,22 @@ pub(super) async fn look(
     let mut line = Line { stream: &mut connection.stream, capabilities };
     let mut layout = Layout::default();
     // Whoever uses the tables sees them too: keys need no more rights than that.
-    if let Some(learned) = fleet.learned()
-        && let Ok(mut lease) = fleet.lease_primary(&learned, fleet.account_of(&learned)).await
+    let learned = fleet.learned();
+    if let Some(learned) = &learned
+        && let Ok(mut lease) = fleet.lease_primary(learned, fleet.account_of(learned)).await
     {
         let capabilities = lease.capabilities;
         let mut line = Line { stream: &mut lease.stream, capabilities };
         columns(&mut line, &fleet.policy.keyed_tables, &mut layout).await?;
         lease.give_back(0);
-    } else {
-        columns(&mut line, &fleet.policy.keyed_tables, &mut layout).await?;
     }
+    columns(&mut line, &fleet.policy.keyed_tables, &mut layout).await?;
     let dialect = dialer.dialect();
     layout.closure = closure(&mut line, dialect).await?;
     let is_refused = layout.closure == Closure::Unknown;
     let rows = line.ask(dialect.ask_primary(Notation::Gtids)).await?;
     let position = dialect.read_primary(Notation::Gtids, &rows).ok_or(Blind::NoPosition)?;
-    Ok(Look { layout, position, changes, is_refused })
+    Ok(Look { layout, position, changes, is_refused, is_by_user: learned.is_some() })
 }
 
 impl Line<'_> {
@@ -101,7 +103,7 @@ impl Line<'_> {
     }
 }
 
-/// Adds the keyed columns of all tables that can be seen.
+/// Adds the keyed columns of all tables that can be seen and are not known yet.
 async fn columns(
     line: &mut Line<'_>,
     keyed: &KeyedTables,
@@ -109,7 +111,12 @@ async fn columns(
 ) -> Result<(), QueryError> {
     let rows = line.ask(TABLES).await?;
     let names = rows.iter().filter_map(|row| Some((plain(row, 0)?, plain(row, 1)?)));
-    let ranked = |(schema, table)| Some((keyed.of(table)?, schema, table));
+    let is_known = |schema: &str, table: &str| {
+        layout.widths.contains_key(&(schema.as_bytes().into(), table.as_bytes().into()))
+    };
+    let ranked = |(schema, table): (_, _)| {
+        Some((keyed.of(table).filter(|_| !is_known(schema, table))?, schema, table))
+    };
     let mut tables: Vec<(Keyed<'_>, &str, &str)> = names.filter_map(ranked).collect();
     tables.sort_by_key(|(keyed, _, _)| keyed.rank);
     tables.truncate(limits::KEYED_TABLES_MAX);
