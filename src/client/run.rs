@@ -49,7 +49,7 @@ impl Conversation {
         if let Some(id) = call.and_then(Call::prepares) {
             self.walker.present_statement_as(id);
         }
-        let restated = self.restated(it, lease, said);
+        let restated = self.restated(it, lease, said, steps);
         let bytes = restated.as_deref().unwrap_or(call.map_or(message.bytes, Call::bytes));
         let mut outgoing = Message { bytes, rest: message.rest };
         // A replica that hangs is given up by its probes, and the read is run elsewhere. What the
@@ -103,14 +103,21 @@ impl Conversation {
     }
 
     /// The packet that asks what the statement before it left, for a connection that does not know.
-    fn restated(&self, it: &Forward, lease: &Lease, said: Said<'_>) -> Option<Vec<u8>> {
+    fn restated(
+        &self,
+        it: &Forward,
+        lease: &Lease,
+        said: Said<'_>,
+        steps: Steps,
+    ) -> Option<Vec<u8>> {
         let Said::Statement(statement, text) = said else { return None };
         let elsewhere = match it.held {
             // What it is held for may have begun after that.
             true => statement.effects.has(Effects::FOUND_ROWS),
             false => it.needs.own && lease.owner() != self.session.id,
         };
-        if !elsewhere || self.call.is_some() {
+        // What is sent in front is a statement too, and leaves its own.
+        if !(elsewhere || steps.replies > 0) || self.call.is_some() {
             return None;
         }
         let text = self.session.restated(text)?;

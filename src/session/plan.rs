@@ -8,6 +8,7 @@ use crate::freshness::{Freshness, Level, Ordinal};
 use crate::session::Session;
 use crate::session::answer::Local;
 use crate::session::hold::{Hold, Holds};
+use crate::session::implicit::only_asks;
 use crate::session::refusal::Refusal;
 use crate::session::variable::Values;
 use crate::sql::{Effects, Flavour, Hint, Proof, Scope, Statement, Unfit, Verb, is_system_schema};
@@ -382,7 +383,7 @@ impl Session {
                         || (diagnostics && self.last.is_none())),
                 own: diagnostics && !held,
                 // A write may leave the id as it was, or make a new one: it has to be there first.
-                insert_id: diagnostics || kind != Kind::Read,
+                insert_id: (diagnostics || kind != Kind::Read) && !only_asks(it),
                 multi_statements: self.multi_statements && may_be_several(it),
                 blocks: it.effects.has(Effects::MAY_BLOCK),
             },

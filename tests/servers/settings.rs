@@ -4,7 +4,7 @@ use super::client::Client;
 use super::proxy::{Proxy, Setup};
 use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both};
 
-on_both!(isolation_goes_with_its_session);
+on_both!(isolation_goes_with_its_session, what_is_set_in_front_takes_no_answer_away);
 
 /// What the server calls the isolation of transactions.
 fn variable(flavour: Flavour) -> &'static str {
@@ -105,4 +105,31 @@ fn without_trackers() {
             assert_eq!(one.cell(look), expected, "{set}");
         }
     }
+}
+
+/// LAST_INSERT_ID() of a connection that was given away is set on the next one, by a statement.
+fn what_is_set_in_front_takes_no_answer_away(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = stack.tenant("in_front");
+    stack
+        .root(PRIMARY)
+        .run(&format!("CREATE TABLE {}.note (id INT PRIMARY KEY AUTO_INCREMENT)", tenant.name));
+    stack.sync();
+    let alone = "[pool]\nmax_connections_per_server = 2";
+    let proxy = Setup::of(&stack).monitored().replicas(&[]).file(alone).start();
+    let (mut client, mut other) = (proxy.client(&tenant), proxy.client(&tenant));
+    client.run("INSERT INTO note VALUES (41)");
+    client.run("INSERT INTO note VALUES (NULL)");
+    // There is one connection for both.
+    other.run("SELECT COUNT(*) FROM note");
+    let warned = client.run("SELECT CAST('4x' AS SIGNED)");
+    assert_eq!(warned.warnings, 1);
+    assert_eq!(client.run("SHOW WARNINGS").rows.len(), 1);
+    assert_eq!(client.cell("SELECT @@warning_count"), "1");
+    other.run("DO 1");
+    client.run("DO 1");
+    client.run("SELECT 1");
+    client.run("SHOW COUNT(*) WARNINGS");
+    assert_eq!(client.cell("SELECT ROW_COUNT()"), "-1");
+    assert_eq!(client.cell("SELECT LAST_INSERT_ID()"), "42");
 }

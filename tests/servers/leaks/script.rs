@@ -210,7 +210,6 @@ const TOPICS: &[Topic] = &[
             "DO GET_LOCK('{db}_{v}_b', 0)",
             "SELECT RELEASE_LOCK('{db}_{v}')",
             "SELECT RELEASE_ALL_LOCKS()",
-            "INSERT INTO lock_trig (n) VALUES ({n})",
             "LOCK TABLES note WRITE",
             "LOCK TABLES note READ, narrow WRITE",
             "UNLOCK TABLES",
