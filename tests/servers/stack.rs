@@ -258,7 +258,7 @@ impl Stack {
             Flavour::MySql56 => "0 > WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS",
         };
         for node in REPLICAS {
-            let waited = self.root(node).cell(&format!("SELECT {wait}('{position}', 30)"));
+            let waited = self.root(node).cell(&format!("SELECT {wait}('{position}', 120)"));
             assert_eq!(waited, "0", "{node} does not catch up");
         }
     }
