@@ -33,6 +33,7 @@ use crate::session::observe::{Write, is_leaving};
 use crate::session::variable::BASELINE;
 use crate::sql::Flavour;
 use crate::wire::auth::Digests as _;
+use crate::wire::capability::Capabilities;
 use crate::wire::err::Err as ErrPacket;
 
 const COM_INIT_DB: u8 = 2;
@@ -109,8 +110,8 @@ pub struct Request<'a> {
     pub credentials: &'a Arc<Credentials>,
     /// A number of that login.
     pub account: u64,
-    /// CLIENT_FOUND_ROWS was asked for.
-    pub found_rows: bool,
+    /// Of [`SHARED`](crate::backend::dial::SHARED), what the session's client has.
+    pub shared: Capabilities,
     /// The session's number.
     pub session: u64,
     /// Fingerprint of the session's state.
@@ -210,7 +211,7 @@ impl Fleet {
         let ask = Ask {
             credentials: request.credentials,
             account: request.account,
-            found_rows: request.found_rows,
+            shared: request.shared,
             is_reader: request.role == Role::Reader,
             session: request.session,
             state: request.state,
@@ -302,6 +303,12 @@ impl Fleet {
         self.freshness.start_after(covers, position, window, now());
         self.started.store(true, Ordering::Release);
         self.stir.notify_waiters();
+    }
+
+    /// No server that was seen would have to do without query attributes.
+    #[must_use]
+    pub fn takes_attributes(&self) -> bool {
+        !self.pools().values().any(|pool| pool.dialer().lacks_attributes())
     }
 
     /// The account by which the servers are asked how they are.
@@ -441,7 +448,7 @@ impl Fleet {
             if !lease.is_new() {
                 // A login of yesterday proves nothing: the password may have changed since.
                 let deadline = Instant::now() + self.ways.connect_timeout;
-                lease.renew(&credentials, false, deadline).await.map_err(told)?;
+                lease.renew(&credentials, Capabilities(0), deadline).await.map_err(told)?;
             }
             match self.learn_baseline(&mut lease).await {
                 Ok(()) => {
@@ -488,7 +495,7 @@ impl Fleet {
         let mut lease = self.lease_primary(credentials, self.account_of(credentials)).await?;
         if !lease.is_new() {
             let deadline = Instant::now() + self.ways.connect_timeout;
-            lease.renew(credentials, false, deadline).await.map_err(told)?;
+            lease.renew(credentials, Capabilities(0), deadline).await.map_err(told)?;
         }
         let mut baseline = self.read_baseline(&mut lease).await.map_err(lost)?;
         lease.give_back(0);
@@ -543,7 +550,7 @@ impl Fleet {
             role: Role::Primary,
             credentials,
             account,
-            found_rows: false,
+            shared: Capabilities(0),
             session: u64::MAX,
             state: 0,
             last: None,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::backend::dial::DialError;
+use crate::backend::dial::{DialError, SHARED};
 use crate::backend::dialer::OpenError;
 use crate::backend::fleet::Request;
 use crate::backend::pool::{Lease, LeaseError, Place};
@@ -20,7 +20,6 @@ use crate::cluster::{Choice, Role, ServerId, Want, Why};
 use crate::session::hold::Hold;
 use crate::session::plan::{Forward, Reason};
 use crate::session::refusal::Refusal;
-use crate::wire::capability::Capabilities;
 
 /// What a server says to a password that is no longer right.
 const ACCESS_DENIED: u16 = 1045;
@@ -203,7 +202,7 @@ impl Conversation {
             role,
             credentials: &self.credentials,
             account: self.account,
-            found_rows: self.capabilities.has(Capabilities::FOUND_ROWS),
+            shared: self.capabilities.intersect(SHARED),
             session: self.session.id,
             state: self.session.fingerprint(),
             last: self.leases.last(role, choice.server),

@@ -332,6 +332,7 @@ fn build_house(
         connect_timeout: Duration::from_secs(2),
         local_infile: false,
         baseline: Arc::default(),
+        changed: Arc::default(),
     };
     let (primary, replicas) = farm.addresses();
     let monitor = random.chance(500).then(|| account(b"php", b"")).transpose()?;
