@@ -30,6 +30,9 @@ pub const CAPTURE_KEPT_BYTES_MAX: usize = 1024;
 
 /// A command is understood from its first bytes; longer ones are scanned and streamed.
 pub const COMMAND_ROUTED_BYTES_MAX: usize = 16 * 1024;
+/// Attributes in front of a statement, and names in front of an EXECUTE's values: longer ones are
+/// refused.
+pub const ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
 /// A buffer borrowed while bytes move.
 pub const SLAB_BYTES: usize = 16 * 1024;
 /// Slabs kept for reuse by one thread.

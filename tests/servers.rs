@@ -22,6 +22,7 @@ mod servers {
     pub(crate) mod stack;
     pub(crate) mod statement;
 
+    mod attributes;
     mod bad_input;
     mod bytes;
     mod collation;

@@ -84,6 +84,7 @@ pub(crate) fn ways(rules: &Rules) -> Result<Ways, String> {
         connect_timeout: rules.backend.connect_timeout,
         local_infile: rules.local_infile,
         baseline: Arc::default(),
+        changed: Arc::default(),
     })
 }
 

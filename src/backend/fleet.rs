@@ -37,6 +37,7 @@ use crate::session::observe::{Write, is_leaving};
 use crate::session::variable::BASELINE;
 use crate::sql::Flavour;
 use crate::wire::auth::Digests as _;
+use crate::wire::capability::Capabilities;
 use crate::wire::err::Err as ErrPacket;
 
 /// What an operator may say about the fleet.
@@ -113,8 +114,8 @@ pub struct Request<'a> {
     pub credentials: &'a Arc<Credentials>,
     /// A number of that login.
     pub account: u64,
-    /// CLIENT_FOUND_ROWS was asked for.
-    pub found_rows: bool,
+    /// Of [`SHARED`](crate::backend::dial::SHARED), what the session's client has.
+    pub shared: Capabilities,
     /// The session's number.
     pub session: u64,
     /// Fingerprint of the session's state.
@@ -215,7 +216,7 @@ impl Fleet {
         let ask = Ask {
             credentials: request.credentials,
             account: request.account,
-            found_rows: request.found_rows,
+            shared: request.shared,
             is_reader: request.role == Role::Reader,
             session: request.session,
             state: request.state,
@@ -325,6 +326,12 @@ impl Fleet {
         self.freshness.start_after(covers, position, window, now());
         self.started.store(true, Ordering::Release);
         self.stir.notify_waiters();
+    }
+
+    /// No server that was seen would have to do without query attributes.
+    #[must_use]
+    pub fn takes_attributes(&self) -> bool {
+        !self.pools().values().any(|pool| pool.dialer().lacks_attributes())
     }
 
     /// The account by which the servers are asked how they are.
@@ -479,7 +486,7 @@ impl Fleet {
         let mut lease = self.lease_primary(credentials, self.account_of(credentials)).await?;
         if !lease.is_new() {
             let deadline = Instant::now() + self.ways.connect_timeout;
-            lease.renew(credentials, false, deadline).await.map_err(told)?;
+            lease.renew(credentials, Capabilities(0), deadline).await.map_err(told)?;
         }
         let mut baseline = self.read_baseline(&mut lease).await.map_err(lost)?;
         lease.give_back(0);
@@ -527,7 +534,7 @@ impl Fleet {
             role: choice.role(),
             credentials,
             account,
-            found_rows: false,
+            shared: Capabilities(0),
             session: u64::MAX,
             state: 0,
             last: None,

@@ -37,6 +37,7 @@ use crate::secret::{Credentials, nonce};
 use crate::sql::Flavour;
 use crate::wire::Malformed;
 use crate::wire::binlog::{Decoder, Gtid};
+use crate::wire::capability::Capabilities;
 use intake::{Ended, Intake};
 use look::{Blind, Look};
 
@@ -165,7 +166,8 @@ impl Follower {
             return Err(Stop::Idle);
         }
         let deadline = Instant::now() + fleet.ways.connect_timeout;
-        let dialing = pool.dialer().open_at(&primary.address, &account, false, false, deadline);
+        let dialing =
+            pool.dialer().open_at(&primary.address, &account, Capabilities(0), false, deadline);
         let (mut connection, identity) = dialing.await?;
         if identity != primary.identity {
             return Err(Stop::Replaced);
@@ -429,8 +431,8 @@ async fn begin(
     from: &Position,
 ) -> Result<Intake, Stop> {
     let mut flight = Vec::new();
-    put_query(&mut flight, dump::words(flavour, from).as_bytes());
     let capabilities = connection.capabilities;
+    put_query(&mut flight, capabilities, dump::words(flavour, from).as_bytes());
     Answers::to(&mut connection.stream, capabilities, &flight).await?.ok().await?;
     let mut id = [0; 4];
     // Replicas count from below, and two with the same number push each other out.

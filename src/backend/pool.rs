@@ -24,6 +24,7 @@ use crate::link::Stream;
 use crate::metrics::{BackendLogin, ServerCounters};
 use crate::position::Ordinal;
 use crate::secret::Credentials;
+use crate::wire::capability::Capabilities;
 
 /// The place of a connection in its pool: how a session finds its last one again.
 pub type Place = Slot;
@@ -44,8 +45,8 @@ pub struct Ask<'a> {
     pub credentials: &'a Arc<Credentials>,
     /// A number of that login.
     pub account: u64,
-    /// CLIENT_FOUND_ROWS was asked for.
-    pub found_rows: bool,
+    /// Of [`SHARED`](crate::backend::dial::SHARED), what the session's client has.
+    pub shared: Capabilities,
     /// To be set up as a reader.
     pub is_reader: bool,
     /// The session's number.
@@ -249,7 +250,7 @@ impl Pool {
         drop(evicted);
         let mut opening = Opening { pool: self, slot: Some(slot) };
         let opened =
-            self.dialer.open(ask.credentials, ask.found_rows, ask.is_reader, ask.deadline).await;
+            self.dialer.open(ask.credentials, ask.shared, ask.is_reader, ask.deadline).await;
         self.count_login(opened.as_ref().err());
         let opened = opened.map_err(LeaseError::Open)?;
         opening.slot = None;
@@ -382,7 +383,7 @@ fn patient_max(connections_max: u32) -> usize {
 }
 
 fn key_of(ask: &Ask<'_>) -> Key {
-    Key { account: (ask.account << 1) | u64::from(ask.is_reader), found_rows: ask.found_rows }
+    Key { account: (ask.account << 1) | u64::from(ask.is_reader), shared: ask.shared }
 }
 
 /// A place in the queue; dropping it leaves the queue.
@@ -502,13 +503,13 @@ impl Lease {
     pub async fn renew(
         &mut self,
         credentials: &Arc<Credentials>,
-        found_rows: bool,
+        shared: Capabilities,
         deadline: Instant,
     ) -> Result<(), OpenError> {
         let is_reader = self.is_reader;
         // The old one first: the server's limit may be this very connection.
         self.stream = Stream::from(tokio::io::duplex(1).0);
-        let opened = self.pool.dialer.open(credentials, found_rows, is_reader, deadline).await?;
+        let opened = self.pool.dialer.open(credentials, shared, is_reader, deadline).await?;
         self.owner = 0;
         self.is_new = true;
         **self = opened;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::backend::dial::DialError;
+use crate::backend::dial::{DialError, SHARED};
 use crate::backend::dialer::OpenError;
 use crate::backend::fleet::Request;
 use crate::backend::pool::{Lease, LeaseError, Place};
@@ -213,7 +213,7 @@ impl Conversation {
             role,
             credentials: &self.credentials,
             account: self.account,
-            found_rows: self.capabilities.has(Capabilities::FOUND_ROWS),
+            shared: self.capabilities.intersect(SHARED),
             session: self.session.id,
             state: self.session.fingerprint(),
             last: self.leases.last(role, choice.server),

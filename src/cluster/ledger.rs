@@ -17,6 +17,7 @@ use idle::Shelf;
 pub use probe::probe;
 
 use crate::limits;
+use crate::wire::capability::Capabilities;
 
 /// The connections of one server, over all accounts.
 #[derive(Debug)]
@@ -46,8 +47,8 @@ pub struct Slot {
 pub struct Key {
     /// Whose login; the caller's own numbering.
     pub account: u64,
-    /// Whether CLIENT_FOUND_ROWS was asked for.
-    pub found_rows: bool,
+    /// What its login agreed on, where logins differ.
+    pub shared: Capabilities,
 }
 
 /// What a session needs.

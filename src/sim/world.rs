@@ -337,6 +337,7 @@ fn build_house(
         connect_timeout: Duration::from_secs(2),
         local_infile: false,
         baseline: Arc::default(),
+        changed: Arc::default(),
     };
     let (primary, replicas) = farm.addresses();
     let follows = random.chance(farm.profile.follows);

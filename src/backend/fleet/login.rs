@@ -14,6 +14,7 @@ use crate::backend::pool::Lease;
 use crate::backend::query::{Answers, QueryError, put_command};
 use crate::cluster::Role;
 use crate::secret::Credentials;
+use crate::wire::capability::Capabilities;
 use crate::wire::err::Err as ErrPacket;
 
 const COM_INIT_DB: u8 = 2;
@@ -38,7 +39,7 @@ impl Fleet {
             if !lease.is_new() {
                 // A login of yesterday proves nothing: the password may have changed since.
                 let deadline = Instant::now() + self.ways.connect_timeout;
-                lease.renew(&credentials, false, deadline).await.map_err(told)?;
+                lease.renew(&credentials, Capabilities(0), deadline).await.map_err(told)?;
             }
             if lease.is_reader {
                 self.note_stand_in(&lease, &credentials)?;

@@ -73,7 +73,7 @@ pub(super) async fn look(
     let deadline = Instant::now() + fleet.ways.connect_timeout;
     let Some(pool) = fleet.pool(primary.id) else { return Err(Blind::NoPosition) };
     let dialer = pool.dialer();
-    let opening = dialer.open_at(&primary.address, &account, false, false, deadline);
+    let opening = dialer.open_at(&primary.address, &account, Capabilities(0), false, deadline);
     let (mut connection, _) = opening.await?;
     let capabilities = connection.capabilities;
     let mut line = Line { stream: &mut connection.stream, capabilities };
@@ -127,7 +127,7 @@ async fn columns(
                 "SELECT COLUMN_NAME,ORDINAL_POSITION,DATA_TYPE,COLLATION_NAME FROM \
                  information_schema.COLUMNS WHERE TABLE_SCHEMA='{schema}' AND TABLE_NAME='{table}'"
             );
-            put_query(&mut flight, text.as_bytes());
+            put_query(&mut flight, line.capabilities, text.as_bytes());
         }
         let mut answers = Answers::to(line.stream, line.capabilities, &flight).await?;
         for (keyed, schema, table) in some {

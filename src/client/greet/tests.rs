@@ -87,7 +87,7 @@ impl Memory for OneWay {
 fn login_as(user: &str, password: &str) -> dial::Login {
     dial::Login {
         credentials: Arc::new(Credentials::new(user.into(), password.into()).unwrap()),
-        found_rows: false,
+        shared: Capabilities(0),
         local_infile: false,
         database: Some(b"wp".to_vec()),
     }

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::wire::capability::Capabilities;
+
 use super::{Decision, Handover, Idle, Key, Ledger, Slot, Wanted};
 
 const CONNECTIONS_MAX: usize = 4;
@@ -74,7 +76,7 @@ impl Model {
     fn acquire(&mut self, one: u8, two: u8) -> Result<(), String> {
         let session = u64::from(one % 6) + 1;
         let wanted = Wanted {
-            key: Key { account: u64::from(two % 3), found_rows: two & 0x80 != 0 },
+            key: Key { account: u64::from(two % 3), shared: Capabilities(u32::from(two >> 7)) },
             session,
             state: u64::from(two >> 3) % 3,
             needs_clean: one & 0x40 != 0,
