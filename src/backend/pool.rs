@@ -24,6 +24,7 @@ use crate::link::Stream;
 use crate::metrics::{BackendLogin, ServerCounters};
 use crate::position::Ordinal;
 use crate::secret::Credentials;
+use crate::wire::capability::Capabilities;
 
 /// The place of a connection in its pool: how a session finds its last one again.
 pub type Place = Slot;
@@ -47,8 +48,8 @@ pub struct Ask<'a> {
     pub credentials: &'a Arc<Credentials>,
     /// A number of that login.
     pub account: u64,
-    /// CLIENT_FOUND_ROWS was asked for.
-    pub found_rows: bool,
+    /// Of [`SHARED`](crate::backend::dial::SHARED), what the session's client has.
+    pub shared: Capabilities,
     /// To be set up as a reader.
     pub is_reader: bool,
     /// The session's number.
@@ -85,7 +86,8 @@ pub struct Pool {
 #[derive(Debug)]
 struct Inner {
     ledger: Ledger,
-    idle: HashMap<Slot, Box<Connection>>,
+    /// By the index of their slots.
+    idle: Vec<Option<(Slot, Box<Connection>)>>,
     waiters: HashMap<u64, oneshot::Sender<()>>,
     tickets: u64,
 }
@@ -106,7 +108,7 @@ impl Pool {
             clock: Semaphore::new(1),
             inner: Mutex::new(Inner {
                 ledger: Ledger::new(connections_max, limits::POOL_WAITERS_MAX),
-                idle: HashMap::new(),
+                idle: Vec::new(),
                 waiters: HashMap::new(),
                 tickets: 0,
             }),
@@ -205,7 +207,7 @@ impl Pool {
     fn reuse(self: &Arc<Self>, slot: Slot, live: &Arc<Live>) -> Option<Lease> {
         let (connection, owner) = {
             let mut inner = self.lock();
-            (inner.idle.remove(&slot), inner.ledger.owner(slot))
+            (inner.take(slot), inner.ledger.owner(slot))
         };
         let mut connection = connection?;
         if connection.stream.is_readable_now() {
@@ -233,11 +235,11 @@ impl Pool {
         ask: &Ask<'_>,
         live: &Arc<Live>,
     ) -> Result<Lease, LeaseError> {
-        let evicted = self.lock().idle.remove(&slot);
+        let evicted = self.lock().take(slot);
         drop(evicted);
         let mut opening = Opening { pool: self, slot: Some(slot) };
         let opened =
-            self.dialer.open(ask.credentials, ask.found_rows, ask.is_reader, ask.deadline).await;
+            self.dialer.open(ask.credentials, ask.shared, ask.is_reader, ask.deadline).await;
         self.count_login(opened.as_ref().err());
         let opened = opened.map_err(LeaseError::Open)?;
         opening.slot = None;
@@ -286,14 +288,14 @@ impl Pool {
             since: connection.idle_since.into_std(),
         };
         let mut inner = self.lock();
-        inner.idle.insert(slot, connection);
+        inner.put(slot, connection);
         let handover = inner.ledger.release(slot, idle);
         inner.tell(handover);
     }
 
     fn closed(&self, slot: Slot) {
         let mut inner = self.lock();
-        let gone = inner.idle.remove(&slot);
+        let gone = inner.take(slot);
         let handover = inner.ledger.closed(slot);
         inner.tell(handover);
         drop(inner);
@@ -350,6 +352,21 @@ impl Pool {
 }
 
 impl Inner {
+    fn put(&mut self, slot: Slot, connection: Box<Connection>) {
+        let at = slot.index();
+        if self.idle.len() <= at {
+            self.idle.resize_with(at.saturating_add(1), || None);
+        }
+        if let Some(place) = self.idle.get_mut(at) {
+            *place = Some((slot, connection));
+        }
+    }
+
+    fn take(&mut self, slot: Slot) -> Option<Box<Connection>> {
+        let place = self.idle.get_mut(slot.index())?;
+        place.take_if(|(its, _)| *its == slot).map(|(_, connection)| connection)
+    }
+
     fn tell(&mut self, handover: Option<Handover>) {
         let Some(handover) = handover else { return };
         let told = self.waiters.remove(&handover.ticket).is_some_and(|tell| tell.send(()).is_ok());
@@ -360,7 +377,7 @@ impl Inner {
 }
 
 fn key_of(ask: &Ask<'_>) -> Key {
-    Key { account: (ask.account << 1) | u64::from(ask.is_reader), found_rows: ask.found_rows }
+    Key { account: (ask.account << 1) | u64::from(ask.is_reader), shared: ask.shared }
 }
 
 /// A place in the queue; dropping it leaves the queue.
@@ -497,13 +514,13 @@ impl Lease {
     pub async fn renew(
         &mut self,
         credentials: &Arc<Credentials>,
-        found_rows: bool,
+        shared: Capabilities,
         deadline: Instant,
     ) -> Result<(), OpenError> {
         let is_reader = self.is_reader;
         // The old one first: the server's limit may be this very connection.
         self.stream = Stream::from(tokio::io::duplex(1).0);
-        let opened = self.pool.dialer.open(credentials, found_rows, is_reader, deadline).await?;
+        let opened = self.pool.dialer.open(credentials, shared, is_reader, deadline).await?;
         self.owner = 0;
         self.is_new = true;
         **self = opened;

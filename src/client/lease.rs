@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::backend::dial::DialError;
+use crate::backend::dial::{DialError, SHARED};
 use crate::backend::dialer::OpenError;
 use crate::backend::fleet::Request;
 use crate::backend::pool::{Lease, LeaseError, Place};
@@ -19,6 +19,7 @@ use crate::cluster::health::Event;
 use crate::cluster::ledger::Stay;
 use crate::cluster::{Choice, Role, ServerId, Want, Why};
 use crate::session::hold::Hold;
+use crate::session::observe::Said;
 use crate::session::plan::{Forward, Reason};
 use crate::session::refusal::Refusal;
 use crate::wire::capability::Capabilities;
@@ -79,6 +80,7 @@ impl Conversation {
     pub(super) async fn lease(
         &mut self,
         it: &mut Forward,
+        said: Said<'_>,
     ) -> io::Result<Result<(Lease, Role), LeaseRefused>> {
         if let Some((mut kept, role)) = self.kept(it) {
             if it.needs.stay == Stay::Long {
@@ -86,13 +88,16 @@ impl Conversation {
             }
             return Ok(Ok((kept, role)));
         }
-        if it.held {
+        if it.held || self.session.has_lost(said) {
             return Ok(Err(LeaseRefused::Ours(Refusal::StateLost)));
         }
         let deadline = self.lease_deadline();
         let (mut failed_readers, mut has_waited) = (0, false);
         loop {
             let Ok(choice) = self.house.fleet.pick(&it.want) else {
+                if self.turns_to_replica(it, said) {
+                    continue;
+                }
                 if !self.wait_for_primary(deadline).await? {
                     return Ok(Err(LeaseRefused::Ours(Refusal::NoServer)));
                 }
@@ -104,7 +109,7 @@ impl Conversation {
                     continue;
                 }
             }
-            let role = role_of(choice);
+            let role = choice.role();
             if role == Role::Primary
                 && let Some(kept) = self.leases.primary.take()
             {
@@ -112,6 +117,11 @@ impl Conversation {
                 return Ok(Ok((kept, role)));
             }
             match self.lease_of(choice, deadline, it.needs.stay).await {
+                // What is set there would not be told.
+                Ok(lease) if it.why == Reason::PrimaryLost && !tells_state(&lease) => {
+                    lease.give_back(0);
+                    *it = self.session.to_primary(it);
+                }
                 // It waited for a connection, and the server came back meanwhile with less.
                 Ok(lease) if role == Role::Reader && !lease.has_applied(it.want.floor) => {
                     lease.give_back(0);
@@ -180,7 +190,7 @@ impl Conversation {
     }
 
     fn count_route(&mut self, it: &mut Forward, choice: Choice) {
-        let role = role_of(choice);
+        let role = choice.role();
         match (it.want.role, role) {
             (Role::Reader, Role::Primary) => {
                 it.why = match choice.why {
@@ -201,13 +211,13 @@ impl Conversation {
         deadline: Instant,
         stay: Stay,
     ) -> Result<Lease, LeaseError> {
-        let role = role_of(choice);
+        let role = choice.role();
         let request = Request {
             server: choice.server,
             role,
             credentials: &self.credentials,
             account: self.account,
-            found_rows: self.capabilities.has(Capabilities::FOUND_ROWS),
+            shared: self.capabilities.intersect(SHARED),
             session: self.session.id,
             state: self.session.fingerprint(),
             last: self.leases.last(role, choice.server),
@@ -222,13 +232,27 @@ impl Conversation {
         }
     }
 
+    /// There is no primary to choose. True: a replica can do it as well, and `it` now says so.
+    fn turns_to_replica(&self, it: &mut Forward, said: Said<'_>) -> bool {
+        if self.call.is_some() || !self.house.does_without_primary() {
+            return false;
+        }
+        let elsewhere = self.session.without_primary(it, said, &self.house.fleet.freshness);
+        let Some(elsewhere) = elsewhere else { return false };
+        self.house.metrics.reads_unfenced.inc();
+        *it = elsewhere;
+        true
+    }
+
     /// Waits a moment for the primary. False: the time is up. An error: the client has left, and
     /// what it wanted written must not be written after all.
     async fn wait_for_primary(&mut self, deadline: Instant) -> io::Result<bool> {
         if self.client.is_closed_now() {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        if Instant::now() >= deadline || self.seat.is_interrupted() {
+        if Instant::now() >= self.house.fleet.primary_awaited(deadline)
+            || self.seat.is_interrupted()
+        {
             return Ok(false);
         }
         sleep(LOOK_AGAIN).await;
@@ -323,17 +347,12 @@ pub(super) async fn insert_id_of(lease: &mut Lease) -> Option<u64> {
     std::str::from_utf8(&cell).ok()?.parse().ok()
 }
 
+fn tells_state(lease: &Lease) -> bool {
+    lease.capabilities.has(Capabilities::SESSION_TRACK)
+}
+
 /// Refusals of a login that a moment later may be none: too many connections, of all or of this
 /// account, or a server that shuts down.
 fn is_for_now(code: u16) -> bool {
     matches!(code, 1040 | 1053 | 1203 | 1226)
-}
-
-fn role_of(choice: Choice) -> Role {
-    match choice.why {
-        Why::Sticky | Why::Balanced => Role::Reader,
-        Why::Primary | Why::NoReplicaFresh | Why::NoReplicaUp | Why::NoReplicaConfigured => {
-            Role::Primary
-        }
-    }
 }

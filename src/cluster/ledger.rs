@@ -6,6 +6,7 @@
 //! overtaken by one of its kind.
 
 mod idle;
+mod line;
 mod place;
 #[cfg(any(test, feature = "sim"))]
 mod probe;
@@ -22,6 +23,7 @@ pub use share::Stay;
 use share::{Lines, Shares, Waiter};
 
 use crate::limits;
+use crate::wire::capability::Capabilities;
 
 /// The connections of one server, over all accounts.
 #[derive(Debug)]
@@ -49,8 +51,8 @@ pub struct Slot {
 pub struct Key {
     /// Whose login; the caller's own numbering.
     pub account: u64,
-    /// Whether CLIENT_FOUND_ROWS was asked for.
-    pub found_rows: bool,
+    /// What its login agreed on, where logins differ.
+    pub shared: Capabilities,
 }
 
 /// What a session needs.

@@ -9,6 +9,7 @@ use crate::freshness::{Freshness, Level, Ordinal};
 use crate::session::Session;
 use crate::session::answer::Local;
 use crate::session::hold::{Hold, Holds};
+use crate::session::implicit::only_asks;
 use crate::session::refusal::Refusal;
 use crate::session::variable::Values;
 use crate::sql::{Effects, Flavour, Hint, Proof, Scope, Statement, Unfit, Verb, is_system_schema};
@@ -164,6 +165,8 @@ pub enum Reason {
     Misrouted,
     /// A replica was lost before it answered.
     ReplicaLost,
+    /// Nothing of it changes data, and there is no primary to ask: a replica was.
+    PrimaryLost,
     /// Answered here.
     Local,
     /// Refused here.
@@ -172,7 +175,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Read,
         Self::HintReplica,
         Self::HintPrimary,
@@ -195,6 +198,7 @@ impl Reason {
         Self::NoneConfigured,
         Self::Misrouted,
         Self::ReplicaLost,
+        Self::PrimaryLost,
         Self::Local,
         Self::Refused,
     ];
@@ -225,10 +229,22 @@ impl Reason {
             Self::NoneConfigured => "none_configured",
             Self::Misrouted => "misrouted",
             Self::ReplicaLost => "replica_lost",
+            Self::PrimaryLost => "primary_lost",
             Self::Local => "local",
             Self::Refused => "refused",
         }
     }
+}
+
+/// Whether it is known what a read must have seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fenced {
+    /// It is, or what was known last has to do.
+    Yes,
+    /// The primary was asked in vain: it is read itself.
+    No,
+    /// Nor is it known to be the primary: nobody is read.
+    Refused,
 }
 
 /// What the operator wants.
@@ -238,8 +254,8 @@ pub struct Policy {
     pub split: bool,
     /// What reads must have seen, where no hint says otherwise.
     pub level: Level,
-    /// False: the primary was asked in vain what that is.
-    pub fenced: bool,
+    /// Whether it is known what that is.
+    pub fenced: Fenced,
     /// While it cannot be reached, what was known last has to do.
     pub serves_stale: bool,
 }
@@ -247,7 +263,7 @@ pub struct Policy {
 impl Policy {
     /// What holds where nothing else is said: reads are split and see what was acknowledged.
     pub const SPLIT: Self =
-        Self { split: true, level: Level::Causal, fenced: true, serves_stale: true };
+        Self { split: true, level: Level::Causal, fenced: Fenced::Yes, serves_stale: true };
 
     /// What this read must have seen.
     #[must_use]
@@ -328,6 +344,9 @@ impl Session {
             };
         }
         let forward = self.forward_statement(statement, policy, freshness);
+        if forward.why == Reason::NotFenced && policy.fenced == Fenced::Refused {
+            return Plan::Refuse(Refusal::NobodyVouches);
+        }
         if forward.kind != Kind::Setting {
             self.own.speak();
         }
@@ -366,7 +385,7 @@ impl Session {
                         || (diagnostics && self.last.is_none())),
                 own: diagnostics && !held,
                 // A write may leave the id as it was, or make a new one: it has to be there first.
-                insert_id: diagnostics || kind != Kind::Read,
+                insert_id: (diagnostics || kind != Kind::Read) && !only_asks(it),
                 multi_statements: self.multi_statements && may_be_several(it),
                 stay: stay_of(it, begins),
             },
@@ -412,7 +431,7 @@ impl Session {
         if !policy.split {
             return (Role::Primary, Reason::ModePrimary);
         }
-        if reader_may && it.hint != Hint::Primary && !policy.fenced {
+        if reader_may && it.hint != Hint::Primary && policy.fenced != Fenced::Yes {
             return (Role::Primary, Reason::NotFenced);
         }
         match (reader_may, it.hint) {

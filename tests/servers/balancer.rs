@@ -3,9 +3,13 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
+
+use forebay::wire::capability::Capabilities;
+use forebay::wire::frame::write_packet;
+use forebay::wire::handshake::Greeting;
 
 /// Listens, and carries each connection to the next server. Gives its address.
 pub(crate) fn balance(servers: &[&str]) -> String {
@@ -119,6 +123,53 @@ fn carry_blocks(
         look(&mut block);
         to.write_all(&block)?;
     }
+}
+
+/// Listens before one server. Gives its address, and what has the server do without query
+/// attributes: then it greets so, and connections of before are cut.
+pub(crate) fn downgrade(server: &str) -> (String, impl FnOnce() + use<>) {
+    let server = server.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let state = Arc::new(Mutex::new((false, Vec::new())));
+    let shared = Arc::clone(&state);
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(mut client), Ok(mut server)) = (client, TcpStream::connect(&server)) else {
+                continue;
+            };
+            let mut state = shared.lock().unwrap();
+            if state.0 && greet_without(&mut server, &mut client).is_err() {
+                continue;
+            }
+            state.1.push(server.try_clone().unwrap());
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || carry(from, to));
+            thread::spawn(move || carry(server, client));
+        }
+    });
+    let change = move || {
+        let mut state = state.lock().unwrap();
+        state.0 = true;
+        for server in state.1.drain(..) {
+            let _gone = server.shutdown(Shutdown::Both);
+        }
+    };
+    (address, change)
+}
+
+fn greet_without(server: &mut TcpStream, client: &mut TcpStream) -> io::Result<()> {
+    let mut header = [0; 4];
+    server.read_exact(&mut header)?;
+    let mut payload = vec![0; usize::from(header[0])];
+    server.read_exact(&mut payload)?;
+    let mut greeting = Greeting::parse(&payload).expect("a greeting");
+    greeting.capabilities = greeting.capabilities.without(Capabilities::QUERY_ATTRIBUTES);
+    let mut packet = Vec::new();
+    greeting.encode(&mut packet);
+    let mut out = Vec::new();
+    write_packet(&mut out, 0, &packet);
+    client.write_all(&out)
 }
 
 /// Listens, and answers everybody with these bytes, whatever he says. Gives its address.

@@ -14,6 +14,7 @@ on_both!(
     a_transaction_cut_is_told_until_it_is_rolled_back,
     servers_that_were_restarted_between_two_statements,
     servers_that_say_more_than_was_asked,
+    an_insert_id_goes_with_its_server,
 );
 
 fn prepare(stack: &Stack, name: &str) -> Tenant {
@@ -66,7 +67,12 @@ fn a_killed_replica_costs_no_error(flavour: Flavour) {
 }
 
 /// Sends a statement, waits until the primary runs it, and kills the primary.
-fn kill_under(stack: &Stack, client: &mut Client, tenant: &Tenant, sql: &str) -> Failure {
+pub(super) fn kill_under(
+    stack: &Stack,
+    client: &mut Client,
+    tenant: &Tenant,
+    sql: &str,
+) -> Failure {
     client.command(3, sql.as_bytes()).unwrap();
     let mut root = stack.root(PRIMARY);
     let question = format!(
@@ -145,6 +151,22 @@ fn servers_that_were_restarted_between_two_statements(flavour: Flavour) {
     }
     let total = (1 + 3 * 2 * clients.len()).to_string();
     assert_eq!(clients[0].cell("SELECT n FROM note WHERE id = 1"), total, "none twice, none lost");
+}
+
+/// Another connection would say 0, which is believed and stored.
+fn an_insert_id_goes_with_its_server(flavour: Flavour) {
+    let stack = Stack::alone(flavour);
+    let tenant = prepare(&stack, "insert_id");
+    let proxy = Proxy::start(&stack);
+    let mut client = proxy.client(&tenant);
+    client.run("CREATE TABLE ids (id INT PRIMARY KEY AUTO_INCREMENT)");
+    client.run("INSERT INTO ids VALUES (7)");
+    client.run("INSERT INTO ids VALUES (NULL)");
+    stack.script(&["kill", PRIMARY]);
+    stack.script(&["start", PRIMARY]);
+    assert_eq!(client.refused("SELECT LAST_INSERT_ID()"), 1105);
+    client.run("INSERT INTO ids VALUES (NULL)");
+    assert_eq!(client.cell("SELECT LAST_INSERT_ID()"), "9");
 }
 
 /// Everything that a server could say wrong, at a replica's address.

@@ -1,9 +1,12 @@
 //! The idle connections of one server, in the orders in which they are looked for.
 //!
-//! Only the ledger's index; what a connection is stands in the ledger's places.
+//! Only the ledger's index; what a connection is stands in the ledger's places. A connection comes
+//! here after each statement and is taken back before the next by the session that left it, so
+//! those are kept in a list, which costs no search; the few that are nobody's in trees.
 
 use std::collections::BTreeSet;
 
+use super::line::Line;
 use super::{Idle, Key};
 
 /// Idle connections by key, state and age. A `turn` counts returns: lower is longer idle.
@@ -11,31 +14,36 @@ use super::{Idle, Key};
 pub(super) struct Shelf {
     /// (key, clean, state, turn, index) of those that are nobody's.
     unowned: BTreeSet<(Key, bool, u64, u64, u32)>,
-    /// (key, clean, turn, index) of those with some session's implicit state.
-    owned: BTreeSet<(Key, bool, u64, u32)>,
-    /// (owned, turn, index) of all.
-    all: BTreeSet<(bool, u64, u32)>,
+    /// (turn, index) of the same.
+    oldest: BTreeSet<(u64, u32)>,
+    /// Those with some session's implicit state, in the order of their turns.
+    owned: Line<(Key, bool)>,
 }
 
 impl Shelf {
+    /// Of those with an owner the newest is put last: turns only grow.
     pub(super) fn put(&mut self, index: u32, key: Key, idle: Idle, turn: u64) {
-        self.all.insert((idle.session != 0, turn, index));
         match idle.session {
-            0 => self.unowned.insert((key, idle.clean, idle.state, turn, index)),
-            _ => self.owned.insert((key, idle.clean, turn, index)),
-        };
+            0 => {
+                self.oldest.insert((turn, index));
+                self.unowned.insert((key, idle.clean, idle.state, turn, index));
+            }
+            _ => self.owned.push(index, (key, idle.clean)),
+        }
     }
 
     pub(super) fn take(&mut self, index: u32, key: Key, idle: Idle, turn: u64) {
-        self.all.remove(&(idle.session != 0, turn, index));
         match idle.session {
-            0 => self.unowned.remove(&(key, idle.clean, idle.state, turn, index)),
-            _ => self.owned.remove(&(key, idle.clean, turn, index)),
-        };
+            0 => {
+                self.oldest.remove(&(turn, index));
+                self.unowned.remove(&(key, idle.clean, idle.state, turn, index));
+            }
+            _ => self.owned.remove(index),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.all.len()
+        self.oldest.len().saturating_add(self.owned.len())
     }
 
     /// One in just that state, last returned first. Used ones before clean ones, so that these
@@ -58,16 +66,11 @@ impl Shelf {
 
     /// One that has another session's implicit state, longest idle first.
     pub(super) fn owned(&self, key: Key, needs_clean: bool) -> Option<u32> {
-        let of = |clean: bool| {
-            self.owned.range((key, clean, 0, 0)..=(key, clean, u64::MAX, u32::MAX)).next()
-        };
-        let used = if needs_clean { None } else { of(false) };
-        let oldest = used.into_iter().chain(of(true)).min_by_key(|entry| entry.2);
-        oldest.map(|entry| entry.3)
+        self.owned.first(|(its, clean)| *its == key && (*clean || !needs_clean))
     }
 
     /// The one to close for another account: nobody's first, longest idle first.
     pub(super) fn longest(&self) -> Option<u32> {
-        self.all.first().map(|entry| entry.2)
+        self.oldest.first().map(|entry| entry.1).or_else(|| self.owned.first(|_| true))
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::{Decision, Handover, Idle, Key, Ledger, Slot, Stay, Wanted};
+use crate::wire::capability::Capabilities;
 
 const CONNECTIONS_MAX: usize = 4;
 /// So many of them are for short statements.
@@ -84,7 +85,7 @@ impl Model {
         let session = u64::from(one % 6) + 1;
         let shape = u64::from(two >> 4) % 3;
         let wanted = Wanted {
-            key: Key { account: u64::from(two % 3), found_rows: two & 0x80 != 0 },
+            key: Key { account: u64::from(two % 3), shared: Capabilities(u32::from(two >> 7)) },
             session,
             state: u64::from(two >> 3) % 3,
             needs_clean: one & 0x40 != 0,

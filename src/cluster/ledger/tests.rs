@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::{Counts, Decision, Handover, Idle, Key, Ledger, Slot, Stay, Wanted, probe};
+use crate::wire::capability::Capabilities;
 
 /// Connections are named in the order of their slots' first use: a, b, c...
 struct Play {
@@ -135,7 +136,7 @@ impl Play {
                 let session = u64::from(session.to_digit(10).unwrap());
                 self.ticket += 1;
                 let wanted = Wanted {
-                    key: Key { account: u64::from(u32::from(chars[1])), found_rows: false },
+                    key: Key { account: u64::from(u32::from(chars[1])), shared: Capabilities(0) },
                     session,
                     state,
                     needs_clean: clean,
@@ -247,9 +248,9 @@ fn asking(key: Key) -> Wanted {
 #[test]
 fn a_grant_that_comes_too_late_goes_to_the_next() {
     let now = Instant::now();
-    let key = Key { account: 1, found_rows: false };
+    let key = Key { account: 1, shared: Capabilities(0) };
     let wanted = asking(key);
-    let other = Wanted { key: Key { account: 2, found_rows: false }, session: 2, ..wanted };
+    let other = Wanted { key: Key { account: 2, shared: Capabilities(0) }, session: 2, ..wanted };
     let mut ledger = Ledger::new(1, 9);
     let Decision::Open(slot) = ledger.acquire(&wanted, 1) else { panic!() };
     assert!(ledger.opened(slot, now) && !ledger.opened(slot, now));
@@ -271,15 +272,15 @@ fn a_grant_that_comes_too_late_goes_to_the_next() {
 }
 
 #[test]
-fn key_includes_found_rows() {
-    let key = Key { account: 1, found_rows: false };
+fn key_includes_what_was_agreed_on() {
+    let key = Key { account: 1, shared: Capabilities(0) };
     let wanted = asking(key);
     let mut ledger = Ledger::new(2, 9);
     let Decision::Open(slot) = ledger.acquire(&wanted, 1) else { panic!() };
     assert!(ledger.opened(slot, Instant::now()));
     let idle = Idle { state: 0, clean: true, session: 0, since: Instant::now() };
     assert_eq!(ledger.release(slot, idle), None);
-    let wanted = Wanted { key: Key { found_rows: true, ..key }, ..wanted };
+    let wanted = Wanted { key: Key { shared: Capabilities::FOUND_ROWS, ..key }, ..wanted };
     assert!(matches!(ledger.acquire(&wanted, 2), Decision::Open(_)));
 }
 
