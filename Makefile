@@ -32,7 +32,7 @@ help:
 	@echo 'make install                     what demo and test need, MySQL 9.7 and 5.6 too'
 	@echo 'make lint | deny | fuzz | bench  clippy and shellcheck | packages | 30 s a target | speed'
 	@echo 'make leaks                       random scripts on shared connections, compared with private ones'
-	@echo 'make freshness                   100000 pairs of a write and a read, WordPress every day, what replicas serve'
+	@echo 'make freshness                   100000 pairs of a write and a read (1000000 simulated), WordPress every day'
 	@echo 'make stranger                    the demo on a bare Debian 12 in a folder (root)'
 
 demo:
@@ -126,8 +126,9 @@ leaks:
 # What `make test` does with few pairs and one kind of server. An hour or so on two cores.
 freshness: build
 	@$(STACK) install build servers wordpress mysql97 mysql56 redis
-	FRESHNESS_PAIRS=$(or $(FRESHNESS_PAIRS),12000) WORKLOAD_SECONDS=30 cargo test --release --locked --features servers \
+	FRESHNESS_PAIRS=$(or $(FRESHNESS_PAIRS),12000) WORKLOAD_SECONDS=30 cargo test --release --locked --features 'servers sim' \
 		--test servers -- pairs:: traps:: workload:: --nocapture --test-threads=1
+	SIM_PAIRS=$(or $(SIM_PAIRS),1000000) cargo test --release --locked --features 'servers sim' --lib sim::tests::every_promise -- --nocapture
 	tests/wordpress/everyday --forebay $(FOREBAY) --db mariadb --levels causal,strict,eventual
 	tests/wordpress/everyday --forebay $(FOREBAY) --db mysql97 --levels causal,strict,eventual
 	benches/load/run --forebay $(FOREBAY) --levels

@@ -70,6 +70,7 @@ impl Scene {
             clean: false,
             multi_statements: false,
             idle_since: tokio::time::Instant::now(),
+            given_up: Arc::default(),
         };
         let slab = || Vec::with_capacity(SLAB_BYTES);
         let buffers = Buffers { inbound: slab(), out: slab(), ..Buffers::default() };

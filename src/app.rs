@@ -56,10 +56,16 @@ async fn serve(rules: Rules) -> Result<(), String> {
     // Two sockets a client; what the system grants is what there is.
     let _granted = rlimit::increase_nofile_limit(u64::MAX);
     let mut listeners = vec![bind(rules.listen)?];
+    let mut beside = None;
     if let Some(path) = &rules.unix {
-        let bound = Listener::bind_unix(path);
         let cannot = |error| format!("cannot listen on {}: {error}", path.display());
-        listeners.push(bound.map_err(cannot)?);
+        listeners.push(if rules.unix_takeover {
+            let (listener, file) = Listener::bind_unix_beside(path).map_err(cannot)?;
+            beside = Some(file);
+            listener
+        } else {
+            Listener::bind_unix(path).map_err(cannot)?
+        });
     }
     let admin = match rules.admin_http {
         Some(address) => Some(
@@ -75,15 +81,21 @@ async fn serve(rules: Rules) -> Result<(), String> {
     let Built { house, demands, facts, entrance } = built;
     #[cfg(feature = "console")]
     if let Some((listener, door)) = sql.zip(entrance.console.clone()) {
-        tokio::spawn(admin::console::serve(listener, door, Arc::clone(&facts)));
+        tokio::spawn(admin::console::serve(listener, door, facts.clone()));
     }
     let control = house.control.clone();
+    let reload = Reload::new(&rules, Arc::clone(&entrance), Arc::clone(&facts));
     if let Some(listener) = admin {
         let desk = Desk { control: control.clone(), facts };
         tokio::spawn(admin::serve(listener, desk));
     }
-    let reload = Reload::new(&rules, Arc::clone(&entrance));
-    tokio::spawn(entrance.open(control.latch("the primary's first answer")));
+    let opening = entrance.open(control.latch("the primary's first answer"));
+    tokio::spawn(async move {
+        opening.await;
+        if let Some(Err(error)) = beside.map(|file| file.take_over()) {
+            tracing::error!(%error, "cannot take over the Unix socket");
+        }
+    });
     tokio::spawn(probe::watch(Arc::clone(&house.fleet)));
     let permits = Arc::new(Semaphore::new(limits::CLIENTS_MAX));
     let (close, closed) = watch::channel(false);

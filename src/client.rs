@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod announce;
+mod attributes;
 pub mod enter;
 mod fresh;
 pub mod greet;

@@ -9,6 +9,7 @@
 pub mod closure;
 pub mod floor;
 pub mod key;
+pub mod key_set;
 pub mod keyed;
 pub mod level;
 pub mod pending;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 pub use floor::{Floors, Rows, Sizes, TableRows, Touched, Width};
 pub use key::{Collation, Key};
-pub use keyed::{KeyColumn, KeyColumns, KeyKind, KeyedTables};
+pub use keyed::{KeyColumn, KeyColumns, KeyKind, KeyedTable, KeyedTables};
 pub use level::{Level, Levels, Sight};
 pub use pending::Pending;
 
@@ -40,7 +41,7 @@ pub struct Freshness {
     last: AtomicU64,
     /// `last` while nothing is pending, else 0: one look then answers a read.
     quiet: AtomicU64,
-    /// Which column of which table keys are taken from. Empty: none, all is per table.
+    /// Which columns of which tables keys are taken from. Empty: none, all is per table.
     key_columns: RwLock<Arc<KeyColumns>>,
 }
 
@@ -216,6 +217,12 @@ impl Freshness {
         }
         pending.see_whole(position);
         known
+    }
+
+    /// The primary is lost, and what was known last has to do: a write whose outcome nobody knows
+    /// keeps no reads waiting. A fence of the primary, once it is back, says what became of it.
+    pub fn give_up_unresolved(&self) {
+        self.lock().give_up_unresolved();
     }
 
     /// How long the first write that a server lacks has been on its way to it. `None`: it lacks

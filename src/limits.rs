@@ -30,6 +30,9 @@ pub const CAPTURE_KEPT_BYTES_MAX: usize = 1024;
 
 /// A command is understood from its first bytes; longer ones are scanned and streamed.
 pub const COMMAND_ROUTED_BYTES_MAX: usize = 16 * 1024;
+/// Attributes in front of a statement, and names in front of an EXECUTE's values: longer ones are
+/// refused.
+pub const ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
 /// A buffer borrowed while bytes move.
 pub const SLAB_BYTES: usize = 16 * 1024;
 /// Slabs kept for reuse by one thread.
@@ -73,6 +76,11 @@ pub const CLIENTS_MAX: usize = 100_000;
 pub const KILLS_AT_ONCE: usize = 4;
 /// Sessions that may wait for one server's connections.
 pub const POOL_WAITERS_MAX: usize = 10_000;
+/// A statement that has its connection for longer is not short, and leaves the rest to those that
+/// are.
+pub const SHORT_STATEMENT_MS_MAX: u64 = 100;
+/// While sessions wait for a connection it is looked so often which ones are not short any more.
+pub const POOL_REVIEWED_MS: u64 = 20;
 /// Variables that a session may carry from one connection to another; past that it holds.
 pub const SESSION_VARIABLES_MAX: usize = 64;
 /// Bytes of one carried variable's value.
@@ -103,8 +111,12 @@ pub const FLOOR_KEYS_PER_TABLE_MAX: usize = 16 * 1024;
 pub const FLOOR_KEYS_MAX: usize = 64 * 1024;
 /// Tables that one connection is remembered to have written, in mode `observe`.
 pub const TABLES_OBSERVED_MAX: usize = 64;
+/// Columns of one table that keys are taken from; the others of a longer list are not.
+pub const KEY_COLUMNS_MAX: usize = 6;
+/// Values of one column in one write; with more it is a write of any value of it.
+pub const FLOOR_VALUES_PER_WRITE_MAX: usize = 1024;
 /// Keys of one table in one write; with more it is a write of the table.
-pub const FLOOR_KEYS_PER_WRITE_MAX: usize = 1024;
+pub const FLOOR_KEYS_PER_WRITE_MAX: usize = KEY_COLUMNS_MAX * FLOOR_VALUES_PER_WRITE_MAX + 1;
 /// With fewer names than this it is not worth a look which are of use still.
 pub const FLOOR_NAMES_SWEPT_MIN: usize = 1024;
 /// Bytes of a key; the rows of a longer one are any of the table.
@@ -124,8 +136,8 @@ pub const STREAM_WAIT_MS: u64 = 50;
 pub const BINLOG_EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// A compressed transaction, or rows, inflated; larger ones are known by what is outside of them.
 pub const BINLOG_PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Tables with keys; those of more sites than that are known as wholes.
-pub const KEYED_TABLES_MAX: usize = 2 * 1024;
+/// Tables with keys; of more than that, the last of `keyed`'s list are known as wholes.
+pub const KEYED_TABLES_MAX: usize = 4 * 1024;
 /// Tables that one transaction in that log may name; with more it touches everything.
 pub const TRANSACTION_TABLES_MAX: usize = 1024;
 /// Bytes of a position (a GTID set or list) that are read.
@@ -191,5 +203,6 @@ const _: () = {
     assert!(PROOFS_AT_ONCE <= ACCOUNTS_MAX);
     assert!(PREPARED_PER_CONNECTION_MAX * 151 < 16_382);
     assert!(PROOFS_KEPT_FOR_KNOWN < PROOFS_AT_ONCE);
+    assert!(POOL_REVIEWED_MS < SHORT_STATEMENT_MS_MAX);
     assert!(DEMAND_WAIT_MS_MAX < ADMIN_REQUEST_MS_MAX);
 };

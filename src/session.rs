@@ -12,6 +12,7 @@ pub mod floor;
 pub mod hold;
 pub mod implicit;
 pub mod local;
+pub mod loss;
 pub mod name;
 pub mod observe;
 pub mod own;
@@ -193,6 +194,7 @@ impl Session {
     /// The connection that was kept for what its last statements left died.
     pub fn give_up_softly(&mut self) {
         debug_assert!(!self.holds.is_hard());
+        self.insert_id_lost |= self.holds.has(Hold::InsertId);
         self.holds = Holds::NONE;
         self.implicit.forget(Role::Primary);
         self.last = None;

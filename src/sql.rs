@@ -29,7 +29,7 @@ mod verb;
 pub use cache::{Classifier, LocalCache};
 pub use effect::Effects;
 pub use setting::CARRIED_VARIABLES;
-pub use slot::{KeySlot, LiteralKind, key_literals};
+pub use slot::{KeySlot, LiteralKind, Literals};
 pub use statement::{Hint, Proof, Scope, Setting, Statement, Unfit};
 pub use table::{Table, is_system_schema};
 pub use verb::Verb;

@@ -7,6 +7,7 @@
 mod import;
 mod package;
 mod rule;
+mod secret;
 mod style;
 mod token;
 mod tree;

@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod attributes;
 pub mod auth;
 pub mod binlog;
 pub mod capability;

@@ -22,6 +22,7 @@ mod servers {
     pub(crate) mod stack;
     pub(crate) mod statement;
 
+    mod attributes;
     mod bad_input;
     mod bytes;
     mod collation;
@@ -38,6 +39,7 @@ mod servers {
     mod leaks;
     mod local_file;
     mod logins;
+    mod lost;
     mod matrix;
     mod observe;
     mod operations;
@@ -50,7 +52,9 @@ mod servers {
     mod rotation;
     mod routing;
     mod sessions;
+    mod settings;
     mod shapes;
+    mod sharing;
     mod smuggling;
     mod traps;
     mod trust;

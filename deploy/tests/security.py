@@ -20,6 +20,7 @@ EXCEPTIONS = {
     ("CKV_K8S_40", ""): "the accounts that the official images have: 33, 999",
     ("CKV_K8S_35", "Deployment.wordpress.wordpress"): "salts; the passwords are files",
     ("CKV_K8S_35", "CronJob.wordpress.wordpress-object-cache"): "salts; the passwords are files",
+    ("CKV_K8S_25", "DaemonSet.wordpress.forebay"): "with a socket on each node: it gives its folder to Forebay, and ends",
     ("CKV_K8S_22", "StatefulSet.nfs.nfs-server"): "Ganesha writes beside its exports",
     ("CKV_K8S_23", "StatefulSet.nfs.nfs-server"): "Ganesha is root",
     ("CKV_K8S_25", "StatefulSet.nfs.nfs-server"): "Ganesha reads everybody's files",

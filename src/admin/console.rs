@@ -53,7 +53,7 @@ pub const OFFERED: Capabilities = greet::OFFERED
 pub struct Nobody;
 
 impl Prove for Nobody {
-    fn prove(&self, _: Arc<Credentials>) -> Proof<'_> {
+    fn prove(&self, _: Arc<Credentials>, _: bool) -> Proof<'_> {
         let refusal = Refusal::new(1045, b"28000", "the console knows its own account only");
         Box::pin(std::future::ready(Err(refusal)))
     }

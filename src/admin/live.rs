@@ -70,7 +70,7 @@ fn must_have(deciding: Option<&Deciding>, is_schema_known: bool) -> String {
     let mut text = format!("write {}, the last one to {deciding}", deciding.floor.0);
     if deciding.width == Width::Rows {
         let rows: Vec<_> = deciding.rows.iter().map(key).collect();
-        text.push_str(&format!(" ({})", rows.join(", ")));
+        text.push_str(&format!(" ({} {})", deciding.column, rows.join(", ")));
     }
     if !is_schema_known {
         text.push_str("; no schema was said, as in /explain?schema=wordpress&sql=...");
@@ -80,9 +80,10 @@ fn must_have(deciding: Option<&Deciding>, is_schema_known: bool) -> String {
 
 fn key(key: &Key) -> String {
     match key {
-        Key::Autoloaded => "the autoloaded ones".into(),
-        Key::Integer(number) => number.to_string(),
-        Key::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        Key::Autoloaded => "is on".into(),
+        Key::Any { .. } => "of any value".into(),
+        Key::Integer { value, .. } => value.to_string(),
+        Key::Text { value, .. } => String::from_utf8_lossy(value).into_owned(),
     }
 }
 
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
     use crate::cluster::{Health, Server, ServerId};
     use crate::freshness::{
-        Collation, KeyColumn, KeyColumns, KeyKind, Rows, TableRows, Touched, Written,
+        Collation, KeyColumn, KeyColumns, KeyKind, KeyedTable, Rows, TableRows, Touched, Written,
     };
     use crate::position::{Flavour, Ordinal, Position};
 
@@ -106,16 +107,13 @@ mod tests {
         let freshness = Freshness::new(Instant::now());
         freshness.start(Some(position(1)), None, Instant::now());
         let base = freshness.last().0;
-        let column = KeyColumn {
-            column: "option_name".into(),
-            index: 1,
-            kind: KeyKind::Text(Collation::parse(b"utf8mb4_bin").unwrap()),
-            autoload: Some(3),
-        };
+        let kind = KeyKind::Text(Collation::parse(b"utf8mb4_bin").unwrap());
+        let column = KeyColumn { name: "option_name".into(), index: 1, kind };
+        let options = KeyedTable { columns: vec![column], autoload: Some(3) };
         let mut columns = KeyColumns::default();
-        columns.insert(b"wp", b"wp_options", column);
+        columns.insert(b"wp", b"wp_options", options);
         freshness.set_key_columns(columns);
-        let cron = [Key::text(Collation::parse(b"binary").unwrap(), b"cron").unwrap()];
+        let cron = [Key::text(1, Collation::parse(b"binary").unwrap(), b"cron").unwrap()];
         let table = |schema, table, rows| TableRows { schema, table, rows };
         for (at, touched) in [
             (2, Touched::Tables(&[table(b"wp", b"wp_posts", Rows::All)])),
@@ -162,7 +160,11 @@ mod tests {
         check(
             wp,
             "SELECT option_value FROM wp_options WHERE option_name = 'cron'",
-            &[causal, "must have: #2, the last one to rows of wp.wp_options (cron)", FRESH],
+            &[
+                causal,
+                "must have: #2, the last one to rows of wp.wp_options (option_name cron)",
+                FRESH,
+            ],
         );
         check(
             wp,

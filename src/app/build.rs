@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwapOption;
 
-use crate::admin::Facts;
 use crate::app::entrance::{Entrance, OfferedTls};
 use crate::app::facts::Shown;
 use crate::backend::dialer::Ways;
@@ -26,7 +25,7 @@ use crate::sql::Classifier;
 pub(super) struct Built {
     pub house: Arc<House>,
     pub demands: Demands,
-    pub facts: Arc<dyn Facts>,
+    pub facts: Arc<Shown>,
     pub entrance: Arc<Entrance>,
 }
 
@@ -48,6 +47,7 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         keyed_tables: rules.freshness.keyed_tables.clone(),
         follower: rules.freshness.follower,
         replica_wait: rules.freshness.replica_wait,
+        serves_stale: rules.freshness.serves_stale,
         wait_max: rules.pool.wait_max,
         monitor: ArcSwapOption::from(rules.monitor.as_ref().map(credentials).transpose()?),
         local_answers: rules.local_answers.then_some(rules.auth.ttl),
@@ -65,7 +65,6 @@ pub(super) async fn build(rules: &Rules) -> Result<Built, String> {
         announcers: Announcers::new(rules.proxy_protocol_from.clone()),
         control,
         levels: rules.freshness.levels.clone(),
-        serves_stale: rules.freshness.serves_stale,
         wait_max: rules.pool.wait_max,
         sessions: AtomicU64::new(0),
         registry: Registry::default(),
@@ -84,6 +83,7 @@ pub(crate) fn ways(rules: &Rules) -> Result<Ways, String> {
         connect_timeout: rules.backend.connect_timeout,
         local_infile: rules.local_infile,
         baseline: Arc::default(),
+        changed: Arc::default(),
     })
 }
 

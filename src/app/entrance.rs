@@ -46,6 +46,8 @@ struct Fittings {
     tls: OfferedTls,
     /// None until the primary has answered once.
     greeting: Option<Greeting>,
+    /// Statements may have attributes, as far as the other servers go.
+    attributes: bool,
 }
 
 /// TLS as clients are offered it.
@@ -132,7 +134,7 @@ impl Entrance {
             house,
             rsa,
             book: Arc::new(Book::new(policy).map_err(|error| error.to_string())?),
-            fittings: Mutex::new(Fittings { tls, greeting: None }),
+            fittings: Mutex::new(Fittings { tls, greeting: None, attributes: true }),
             #[cfg(feature = "console")]
             console,
         })
@@ -147,8 +149,7 @@ impl Entrance {
             match greeting_only(&fleet.ways.network, &fleet.policy.primary, deadline).await {
                 Ok(greeting) => {
                     self.fit(|fittings| fittings.greeting = Some(greeting));
-                    drop(latch);
-                    return;
+                    break;
                 }
                 Err(error) if !complained => {
                     complained = true;
@@ -157,6 +158,22 @@ impl Entrance {
                 Err(_) => {}
             }
             sleep(TRY_AGAIN).await;
+        }
+        drop(latch);
+        self.follow_servers().await;
+    }
+
+    /// What one server cannot take, newcomers are not offered.
+    async fn follow_servers(&self) {
+        let fleet = &self.house.fleet;
+        let mut offered = true;
+        loop {
+            fleet.ways.changed.notified().await;
+            let attributes = fleet.takes_attributes();
+            if attributes != offered {
+                offered = attributes;
+                self.fit(|fittings| fittings.attributes = attributes);
+            }
         }
     }
 
@@ -187,12 +204,17 @@ impl Entrance {
         let mut fittings = self.fittings.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut fittings);
         if let Some(greeting) = &fittings.greeting {
-            self.house.door.store(Some(Arc::new(self.door(greeting, fittings.tls.clone()))));
+            self.house.door.store(Some(Arc::new(self.door(greeting, &fittings))));
         }
     }
 
-    fn door(&self, greeting: &Greeting, tls: OfferedTls) -> Door {
+    fn door(&self, greeting: &Greeting, fittings: &Fittings) -> Door {
+        let tls = fittings.tls.clone();
         let mut capabilities = OFFERED.without(Capabilities::SESSION_TRACK);
+        let attributes = greeting.capabilities.intersect(Capabilities::QUERY_ATTRIBUTES);
+        if fittings.attributes {
+            capabilities = capabilities.with(attributes);
+        }
         if !greeting.capabilities.has(Capabilities::DEPRECATE_EOF) {
             capabilities = capabilities.without(Capabilities::DEPRECATE_EOF);
         }
@@ -251,7 +273,7 @@ fn console_door(rsa: &Arc<RsaKey>, book: &Arc<Book>, tls: OfferedTls) -> Door {
 struct Prover(Arc<Fleet>);
 
 impl Prove for Prover {
-    fn prove(&self, credentials: Arc<Credentials>) -> Proof<'_> {
-        Box::pin(self.0.prove(credentials))
+    fn prove(&self, credentials: Arc<Credentials>, was_right: bool) -> Proof<'_> {
+        Box::pin(self.0.prove(credentials, was_right))
     }
 }

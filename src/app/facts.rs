@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use crate::admin::{self, Facts, Question, Status, Table, Topic};
@@ -14,13 +15,19 @@ use crate::sql::{Flavour, Mode};
 /// Answers the admin port's questions.
 pub(super) struct Shown {
     house: Arc<House>,
-    settings: Vec<Setting>,
+    /// What is in force.
+    settings: ArcSwap<Vec<Setting>>,
     started: Instant,
 }
 
 impl Shown {
     pub(super) fn new(house: Arc<House>, settings: Vec<Setting>) -> Self {
-        Self { house, settings, started: Instant::now() }
+        Self { house, settings: ArcSwap::from_pointee(settings), started: Instant::now() }
+    }
+
+    /// From now on these are in force.
+    pub(super) fn show(&self, settings: Vec<Setting>) {
+        self.settings.store(Arc::new(settings));
     }
 
     fn servers(&self) -> Table {
@@ -59,8 +66,8 @@ impl Shown {
     }
 
     fn config(&self) -> Table {
-        let rows = self
-            .settings
+        let settings = self.settings.load();
+        let rows = settings
             .iter()
             .map(|setting| vec![setting.key.into(), setting.value.clone(), setting.origin.clone()]);
         Table::new("Settings", &["key", "value", "origin"], rows.collect())

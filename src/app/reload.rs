@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::entrance::{Entrance, Renewed};
+use super::facts::Shown;
 use crate::config::rules::{Setting, Tls};
 use crate::config::{self, Rules, Sources};
 use crate::limits::FILES_LOOKED_AT_MS;
@@ -19,6 +20,8 @@ use crate::limits::FILES_LOOKED_AT_MS;
 /// What is read again, and where it goes.
 pub(super) struct Reload {
     entrance: Arc<Entrance>,
+    /// Who shows what is in force.
+    shown: Arc<Shown>,
     sources: Sources,
     in_force: Tls,
     settings: Vec<Setting>,
@@ -31,11 +34,12 @@ pub(super) struct Reload {
 type Stamp = Option<(SystemTime, u64, u64)>;
 
 impl Reload {
-    pub(super) fn new(rules: &Rules, entrance: Arc<Entrance>) -> Self {
+    pub(super) fn new(rules: &Rules, entrance: Arc<Entrance>, shown: Arc<Shown>) -> Self {
         let mut clock = interval(Duration::from_millis(FILES_LOOKED_AT_MS));
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             entrance,
+            shown,
             sources: rules.sources.clone(),
             in_force: rules.tls.clone(),
             settings: rules.settings.clone(),
@@ -91,6 +95,8 @@ impl Reload {
         self.in_force = rules.tls;
         self.files = rules.files;
         let waiting = changed(&self.settings, &rules.settings);
+        self.settings = in_force(&self.settings, &rules.settings);
+        self.shown.show(self.settings.clone());
         let mut told = "certificates and passwords were read again".to_owned();
         if !waiting.is_empty() {
             told.push_str(&format!("; a restart will change {}", waiting.join(", ")));
@@ -100,16 +106,24 @@ impl Reload {
     }
 }
 
+/// Whether a reload takes a setting over.
+fn is_taken_over(key: &str) -> bool {
+    ["tls.", "monitor.", "users", "admin.user", "admin.password", "backend.tls_ca"]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
+}
+
 /// The settings that only a restart takes over.
-fn changed<'a>(before: &[Setting], after: &'a [Setting]) -> Vec<&'a str> {
-    let is_taken_over = |key: &str| {
-        ["tls.", "monitor.", "users", "admin.user", "admin.password", "backend.tls_ca"]
-            .iter()
-            .any(|prefix| key.starts_with(prefix))
-    };
+fn changed(before: &[Setting], after: &[Setting]) -> Vec<&'static str> {
     let differs = |(old, new): &(&Setting, &Setting)| old.value != new.value;
     let pairs = before.iter().zip(after).filter(differs);
     pairs.map(|(_, new)| new.key).filter(|key| !is_taken_over(key)).collect()
+}
+
+/// What counts after a reload.
+fn in_force(before: &[Setting], after: &[Setting]) -> Vec<Setting> {
+    let pairs = before.iter().zip(after);
+    pairs.map(|(old, new)| if is_taken_over(new.key) { new } else { old }).cloned().collect()
 }
 
 fn look(files: &[PathBuf]) -> Vec<Stamp> {
@@ -135,6 +149,10 @@ mod tests {
             let before = [setting("listen", "a"), setting(key, "a")];
             let after = [setting("listen", "a"), setting(key, "b")];
             assert_eq!(changed(&before, &after), expected, "{key}");
+            let value = if expected.is_empty() { "b" } else { "a" };
+            let counts = in_force(&before, &after);
+            let counts: Vec<_> = counts.iter().map(|it| (it.key, it.value.as_str())).collect();
+            assert_eq!(counts, [("listen", "a"), (key, value)]);
         };
         check("mode", &["mode"]);
         check("admin.sql", &["admin.sql"]);

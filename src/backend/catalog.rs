@@ -251,7 +251,7 @@ async fn refresh(fleet: &Fleet) {
     for account in accounts.iter().filter(|account| account.is_due(changed)) {
         if account.used.swap(false, Ordering::Relaxed) {
             read_anew(fleet, account).await;
-        } else if account.is_old() {
+        } else if account.is_old() && !fleet.does_without_primary() {
             // Nobody asked since: it is read when somebody does.
             account.catalog.store(Arc::new(Catalog::default()));
         }
@@ -270,7 +270,11 @@ async fn refresh(fleet: &Fleet) {
 async fn read_anew(fleet: &Fleet, account: &Account) {
     let covers = fleet.catalogs.changes.ended();
     let reading = async {
-        let mut lease = fleet.lease_primary(&account.credentials, account.number).await?;
+        // One that is known stays so while the primary is lost; a replica's is better than none.
+        let mut lease = match account.catalog.load().is_known() {
+            true => fleet.lease_primary(&account.credentials, account.number).await?,
+            false => fleet.lease_for_login(&account.credentials, account.number).await?,
+        };
         let catalog = question::read(&mut lease, &account.credentials, covers).await?;
         lease.give_back(0);
         Ok(catalog)

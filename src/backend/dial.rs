@@ -43,8 +43,8 @@ pub struct Dialed {
 pub struct Login {
     /// Name and password.
     pub credentials: Arc<Credentials>,
-    /// Affected rows are to be the rows found.
-    pub found_rows: bool,
+    /// Of [`SHARED`], what is wanted.
+    pub shared: Capabilities,
     /// The server may ask for a file.
     pub local_infile: bool,
     /// The schema to start in.
@@ -90,8 +90,12 @@ pub async fn greeting_only(
     let asking = async {
         let (mut stream, mut exchange, greeting) = meet(network, address, deadline).await?;
         let nobody = Arc::new(Credentials::new(b"forebay-greeting".to_vec(), Vec::new())?);
-        let login =
-            Login { credentials: nobody, found_rows: false, local_infile: false, database: None };
+        let login = Login {
+            credentials: nobody,
+            shared: Capabilities(0),
+            local_infile: false,
+            database: None,
+        };
         let capabilities = login.ask_for(&greeting);
         let mut auth = Auth { stream: &mut stream, exchange: &mut exchange, login: &login };
         let _refused = auth.run(&greeting, capabilities).await;
@@ -163,9 +167,8 @@ impl From<ExchangeError> for DialError {
 impl Login {
     /// What to agree on with this server.
     fn ask_for(&self, greeting: &Greeting) -> Capabilities {
-        let mut wanted = WANTED;
+        let mut wanted = WANTED.with(self.shared.intersect(SHARED));
         for (is_wanted, capability) in [
-            (self.found_rows, Capabilities::FOUND_ROWS),
             (self.local_infile, Capabilities::LOCAL_FILES),
             (self.database.is_some(), Capabilities::CONNECT_WITH_DB),
         ] {
@@ -175,6 +178,11 @@ impl Login {
         wanted.intersect(greeting.capabilities).with(Capabilities::LONG_PASSWORD)
     }
 }
+
+/// What a client and its connections to servers must have both, or both not: affected rows are the
+/// rows found; a statement's text stands behind its attributes. So what a client says is passed on
+/// as it is, and clients without attributes, PHP's, pay nothing for them.
+pub const SHARED: Capabilities = Capabilities::FOUND_ROWS.with(Capabilities::QUERY_ATTRIBUTES);
 
 const WANTED: Capabilities = Capabilities::PROTOCOL_41
     .with(Capabilities::SECURE_CONNECTION)

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::backend::connection::Connection;
@@ -23,6 +24,7 @@ use crate::link::tls::BackendTls;
 use crate::secret::Credentials;
 use crate::session::variable::Values;
 use crate::sql::Flavour;
+use crate::wire::capability::Capabilities;
 use crate::wire::err::MUST_CHANGE_PASSWORD;
 
 /// Connections to a virtual address that are tried until the wanted server answers.
@@ -86,6 +88,8 @@ pub struct Ways {
     pub local_infile: bool,
     /// The primary's fresh-login values.
     pub baseline: Arc<ArcSwapOption<Baseline>>,
+    /// Told when a server can do other things than was thought.
+    pub changed: Arc<Notify>,
 }
 
 impl Ways {
@@ -106,6 +110,8 @@ pub struct Dialer {
     identity: Mutex<Option<Identity>>,
     mariadb: AtomicBool,
     version: AtomicU32,
+    /// It answered, and cannot take attributes.
+    lacks_attributes: AtomicBool,
 }
 
 impl std::fmt::Debug for Dialer {
@@ -124,6 +130,7 @@ impl Dialer {
             identity: Mutex::new(identity),
             mariadb: AtomicBool::new(flavour == Flavour::MariaDb),
             version: AtomicU32::new(0),
+            lacks_attributes: AtomicBool::new(false),
         }
     }
 
@@ -137,6 +144,12 @@ impl Dialer {
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         Dialect { flavour: self.flavour(), version: self.version.load(Ordering::Relaxed) }
+    }
+
+    /// It answered, and cannot take query attributes.
+    #[must_use]
+    pub fn lacks_attributes(&self) -> bool {
+        self.lacks_attributes.load(Ordering::Relaxed)
     }
 
     /// Where else the server answers.
@@ -157,7 +170,7 @@ impl Dialer {
     pub async fn open(
         &self,
         credentials: &Arc<Credentials>,
-        found_rows: bool,
+        shared: Capabilities,
         is_reader: bool,
         deadline: Instant,
     ) -> Result<Connection, OpenError> {
@@ -166,7 +179,7 @@ impl Dialer {
         let mut last = OpenError::Stranger;
         for round in 0..DIALS_MAX {
             for address in &addresses {
-                match self.open_at(address, credentials, found_rows, is_reader, deadline).await {
+                match self.open_at(address, credentials, shared, is_reader, deadline).await {
                     Ok((connection, identity))
                         if wanted.as_ref().is_none_or(|wanted| *wanted == identity) =>
                     {
@@ -189,13 +202,13 @@ impl Dialer {
         &self,
         address: &str,
         credentials: &Arc<Credentials>,
-        found_rows: bool,
+        shared: Capabilities,
         is_reader: bool,
         deadline: Instant,
     ) -> Result<(Connection, Identity), OpenError> {
         let login = Login {
             credentials: Arc::clone(credentials),
-            found_rows,
+            shared,
             local_infile: self.ways.local_infile,
             database: None,
         };
@@ -204,6 +217,10 @@ impl Dialer {
         let mariadb = is_mariadb(&dialed.greeting);
         self.mariadb.store(mariadb, Ordering::Relaxed);
         self.version.store(version_number(&dialed.greeting.version), Ordering::Relaxed);
+        let lacks = !dialed.greeting.capabilities.has(Capabilities::QUERY_ATTRIBUTES);
+        if self.lacks_attributes.swap(lacks, Ordering::Relaxed) != lacks {
+            self.ways.changed.notify_one();
+        }
         let setting_up = self.set_up(dialed, is_reader, address);
         let set_up = tokio::time::timeout_at(deadline, setting_up).await;
         set_up.map_err(|_| DialError::TimedOut)?.map_err(OpenError::of_login)
@@ -221,7 +238,7 @@ impl Dialer {
         let mut flight = Vec::new();
         let recipe = Recipe { flavour, is_reader };
         let replies = recipe.put(&mut flight, capabilities, baseline.as_deref());
-        put_query(&mut flight, who_are_you(flavour).as_bytes());
+        put_query(&mut flight, capabilities, who_are_you(flavour).as_bytes());
         let mut answers = Answers::to(&mut stream, capabilities, &flight).await?;
         for _ in 0..replies {
             answers.ok().await?;

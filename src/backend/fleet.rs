@@ -1,7 +1,10 @@
 //! All servers: who they are, their pools, and how far each has come.
 //!
 //! Replaces snapshots, never edits them; hands out leases for what `cluster::pick` chose. Finding
-//! servers and asking after them is `probe`'s; it calls back here with what it found.
+//! servers and asking after them is `probe`'s; it calls back here with what it found. What a
+//! client's login asks of them is `login`'s.
+
+mod login;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,16 +15,17 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::backend::catalog::{self, Catalogs};
+use crate::backend::catalog::Catalogs;
 use crate::backend::dial::DialError;
 use crate::backend::dialer::{Dialer, OpenError, Ways};
 use crate::backend::fence::Fences;
 use crate::backend::pool::{Ask, Lease, LeaseError, Place, Pool};
-use crate::backend::query::{Answers, QueryError, ask, put_command};
+use crate::backend::query::{QueryError, ask};
 use crate::backend::replays::Replays;
 use crate::backend::setup::Baseline;
 use crate::backend::truth::Truth;
 use crate::cluster::health::{self, Event};
+use crate::cluster::ledger::Stay;
 use crate::cluster::{
     Choice, Finding, Identity, NoServer, Role, Server, ServerId, Snapshot, Want, pick,
 };
@@ -29,15 +33,13 @@ use crate::freshness::{Freshness, KeyedTables, Sight, Touched, Written};
 use crate::metrics::Metrics;
 use crate::position::{Ordinal, Position};
 use crate::secret::{Credentials, Digest};
+use crate::session::loss::of_login;
 use crate::session::observe::{Write, is_leaving};
 use crate::session::variable::BASELINE;
 use crate::sql::Flavour;
 use crate::wire::auth::Digests as _;
+use crate::wire::capability::Capabilities;
 use crate::wire::err::Err as ErrPacket;
-
-const COM_INIT_DB: u8 = 2;
-/// Connections that may be lost while a login is looked into.
-const LOSSES_MAX: u32 = 4;
 
 /// What an operator may say about the fleet.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub struct FleetPolicy {
     pub wait_max: Duration,
     /// How long a read may wait for a replica that will have what it needs in a moment.
     pub replica_wait: Duration,
+    /// While no primary can be reached, what was known last has to do.
+    pub serves_stale: bool,
     /// Which columns have floors for each of their values.
     pub keyed_tables: KeyedTables,
     /// Whether the primary's log may be read.
@@ -96,6 +100,8 @@ pub struct Fleet {
     changing: Mutex<()>,
     random: AtomicU64,
     started: AtomicBool,
+    /// Since when the primary is lost, while it is.
+    lost_at: ArcSwapOption<Instant>,
 }
 
 /// Asks for a connection.
@@ -109,8 +115,8 @@ pub struct Request<'a> {
     pub credentials: &'a Arc<Credentials>,
     /// A number of that login.
     pub account: u64,
-    /// CLIENT_FOUND_ROWS was asked for.
-    pub found_rows: bool,
+    /// Of [`SHARED`](crate::backend::dial::SHARED), what the session's client has.
+    pub shared: Capabilities,
     /// The session's number.
     pub session: u64,
     /// Fingerprint of the session's state.
@@ -119,8 +125,8 @@ pub struct Request<'a> {
     pub last: Option<Place>,
     /// When to give up.
     pub deadline: Instant,
-    /// The statement may wait long for others.
-    pub blocks: bool,
+    /// For how long.
+    pub stay: Stay,
 }
 
 impl<'a> Request<'a> {
@@ -128,13 +134,13 @@ impl<'a> Request<'a> {
         Ask {
             credentials: self.credentials,
             account: self.account,
-            found_rows: self.found_rows,
+            shared: self.shared,
             is_reader: self.role == Role::Reader,
             session: self.session,
             state: self.state,
             last: self.last,
             deadline: self.deadline,
-            blocks: self.blocks,
+            stay: self.stay,
         }
     }
 }
@@ -146,6 +152,7 @@ impl Fleet {
         let fleet = Self {
             metrics,
             started: AtomicBool::new(false),
+            lost_at: ArcSwapOption::empty(),
             freshness: Freshness::new(now()),
             catalogs: Catalogs::default(),
             snapshot: ArcSwap::default(),
@@ -274,7 +281,11 @@ impl Fleet {
             _ => Touched::Everything,
         };
         let written = Written { touched, position: write.position, at: now() };
+        let is_unknown = written.position.is_none();
         let ordinal = self.freshness.record(written);
+        if is_unknown && self.does_without_primary() {
+            self.freshness.give_up_unresolved();
+        }
         self.stir.notify_waiters();
         (ordinal, None)
     }
@@ -292,6 +303,20 @@ impl Fleet {
     #[must_use]
     pub fn has_lost_primary(&self) -> bool {
         self.snapshot.load().primary().is_none_or(|primary| primary.health.is_down())
+    }
+
+    /// Until when to wait for it: `deadline`, but not longer after its loss than a statement may
+    /// wait at all, or a page would take as long for every write in it.
+    #[must_use]
+    pub fn primary_awaited(&self, deadline: Instant) -> Instant {
+        let lost_at = self.lost_at.load();
+        lost_at.as_deref().map_or(deadline, |at| deadline.min(*at + self.policy.wait_max))
+    }
+
+    /// It cannot, and replicas are to be used in its place.
+    #[must_use]
+    pub fn does_without_primary(&self) -> bool {
+        self.policy.serves_stale && self.has_lost_primary()
     }
 
     /// Whether the primary's position at the start is known.
@@ -314,6 +339,12 @@ impl Fleet {
         self.freshness.start_after(covers, position, window, now());
         self.started.store(true, Ordering::Release);
         self.stir.notify_waiters();
+    }
+
+    /// No server that was seen would have to do without query attributes.
+    #[must_use]
+    pub fn takes_attributes(&self) -> bool {
+        !self.pools().values().any(|pool| pool.dialer().lacks_attributes())
     }
 
     /// The account by which the servers are asked how they are.
@@ -347,7 +378,14 @@ impl Fleet {
         }
         tracing::info!(server = %server.address, before = ?server.health, ?after, "health");
         let down = after.is_down();
+        if server.role == Role::Primary {
+            self.lost_at.store(down.then(|| Arc::new(Instant::now())));
+        }
         self.change(|snapshot| snapshot.with_health(id, after));
+        if down && self.does_without_primary() {
+            self.freshness.give_up_unresolved();
+            self.stir.notify_waiters();
+        }
         if down && let Some(pool) = self.pool(id) {
             pool.give_up();
         }
@@ -444,45 +482,6 @@ impl Fleet {
         (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 7
     }
 
-    /// Proves a login at the primary. The connection that proves it becomes a pooled one.
-    pub async fn prove(&self, credentials: Arc<Credentials>) -> Result<(), ErrPacket> {
-        let account = self.account_of(&credentials);
-        let mut tries = 0;
-        loop {
-            let mut lease = self.lease_primary(&credentials, account).await?;
-            if !lease.is_new() {
-                // A login of yesterday proves nothing: the password may have changed since.
-                let deadline = Instant::now() + self.ways.connect_timeout;
-                lease.renew(&credentials, false, deadline).await.map_err(told)?;
-            }
-            match self.learn_baseline(&mut lease).await {
-                Ok(()) => {
-                    let known = self.catalogs.of(account, &credentials);
-                    catalog::greet(self, lease, &known).await;
-                }
-                // Without the values a session's own would be guessed: wait for them.
-                Err(error) if is_lost(&error) && tries < LOSSES_MAX => {
-                    tries += 1;
-                    continue;
-                }
-                Err(error) if is_lost(&error) => return Err(lost(error)),
-                Err(error) => tracing::warn!(%error, "cannot read the primary's session values"),
-            }
-            self.account.store(Some(credentials));
-            self.stir.notify_waiters();
-            return Ok(());
-        }
-    }
-
-    async fn learn_baseline(&self, lease: &mut Lease) -> Result<(), QueryError> {
-        if self.baseline().is_none() {
-            let baseline = self.read_baseline(lease).await?;
-            self.ways.baseline.store(Some(Arc::new(baseline)));
-            self.replays.void();
-        }
-        Ok(())
-    }
-
     /// What was said may have changed rights, schemas or global settings: what was remembered of
     /// them is void, and the settings are looked at again.
     pub fn void(&self) {
@@ -500,7 +499,7 @@ impl Fleet {
         let mut lease = self.lease_primary(credentials, self.account_of(credentials)).await?;
         if !lease.is_new() {
             let deadline = Instant::now() + self.ways.connect_timeout;
-            lease.renew(credentials, false, deadline).await.map_err(told)?;
+            lease.renew(credentials, Capabilities(0), deadline).await.map_err(told)?;
         }
         let mut baseline = self.read_baseline(&mut lease).await.map_err(lost)?;
         lease.give_back(0);
@@ -513,54 +512,47 @@ impl Fleet {
         Ok(())
     }
 
-    /// An account has logged in without a proof, because it is listed. The first one shows us the
-    /// primary's values, without which no text is understood, and lets us look for replicas.
-    pub async fn acquaint(&self, credentials: &Arc<Credentials>) -> Result<(), ErrPacket> {
-        if self.baseline().is_some() && self.watcher().is_some() {
-            return Ok(());
-        }
-        self.prove(Arc::clone(credentials)).await
-    }
-
-    /// Whether the account may use a schema: what COM_INIT_DB says.
-    pub async fn check_database(
-        &self,
-        credentials: &Arc<Credentials>,
-        account: u64,
-        name: &[u8],
-    ) -> Result<(), ErrPacket> {
-        let mut tries = 0;
-        loop {
-            let lease = self.lease_primary(credentials, account).await?;
-            match try_database(lease, name).await {
-                Ok(()) => return Ok(()),
-                Err(error) if is_lost(&error) && tries < LOSSES_MAX => tries += 1,
-                Err(QueryError::Refused(refused)) => return Err(refused),
-                Err(error) => return Err(lost(error)),
-            }
-        }
-    }
-
     /// A connection to the primary for a question of our own.
     pub(super) async fn lease_primary(
         &self,
         credentials: &Arc<Credentials>,
         account: u64,
     ) -> Result<Lease, ErrPacket> {
-        let choice = self
-            .pick(&Want::primary())
-            .map_err(|error| ErrPacket::new(1105, b"HY000", error.to_string()))?;
+        self.lease_for(&Want::primary(), credentials, account).await
+    }
+
+    /// The same for what a login asks: to a replica while the primary is lost.
+    pub(super) async fn lease_for_login(
+        &self,
+        credentials: &Arc<Credentials>,
+        account: u64,
+    ) -> Result<Lease, ErrPacket> {
+        let want = match self.does_without_primary() {
+            true => of_login(Want::primary(), &self.freshness),
+            false => Want::primary(),
+        };
+        self.lease_for(&want, credentials, account).await
+    }
+
+    async fn lease_for(
+        &self,
+        want: &Want,
+        credentials: &Arc<Credentials>,
+        account: u64,
+    ) -> Result<Lease, ErrPacket> {
+        let choice =
+            self.pick(want).map_err(|error| ErrPacket::new(1105, b"HY000", error.to_string()))?;
         let request = Request {
             server: choice.server,
-            role: Role::Primary,
+            role: choice.role(),
             credentials,
             account,
-            found_rows: false,
+            shared: Capabilities(0),
             session: u64::MAX,
             state: 0,
             last: None,
             deadline: Instant::now() + self.policy.wait_max,
-            blocks: false,
+            stay: Stay::default(),
         };
         self.lease(&request).await.map_err(|error| match error {
             LeaseError::Open(error) => told(error),
@@ -590,20 +582,6 @@ impl Fleet {
 /// Tokio's clock, so that a simulation may move it.
 fn now() -> std::time::Instant {
     Instant::now().into_std()
-}
-
-async fn try_database(mut lease: Lease, name: &[u8]) -> Result<(), QueryError> {
-    let mut flight = Vec::new();
-    put_command(&mut flight, COM_INIT_DB, name);
-    let capabilities = lease.capabilities;
-    let said = Answers::to(&mut lease.stream, capabilities, &flight).await?.ok().await;
-    match &said {
-        Ok(()) => lease.values.database = Some(name.into()),
-        Err(error) if is_lost(error) => return said,
-        Err(_) => {}
-    }
-    lease.give_back(0);
-    said
 }
 
 /// The connection is gone, or the server says that it leaves.

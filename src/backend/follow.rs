@@ -37,6 +37,7 @@ use crate::secret::{Credentials, nonce};
 use crate::sql::Flavour;
 use crate::wire::Malformed;
 use crate::wire::binlog::{Decoder, Gtid};
+use crate::wire::capability::Capabilities;
 use intake::{Ended, Intake};
 use look::{Blind, Look};
 
@@ -69,8 +70,8 @@ struct Follower {
     layout: Layout,
     /// How often tables may have changed.
     changes: Arc<AtomicU64>,
-    /// As of how many of those the layout is.
-    known: Option<u64>,
+    /// As of how many of those the layout is, and whether a user of the tables was there to ask.
+    known: Option<(u64, bool)>,
     looking: Option<Looking>,
     look_after: Instant,
     seen: Option<Look>,
@@ -165,7 +166,8 @@ impl Follower {
             return Err(Stop::Idle);
         }
         let deadline = Instant::now() + fleet.ways.connect_timeout;
-        let dialing = pool.dialer().open_at(&primary.address, &account, false, false, deadline);
+        let dialing =
+            pool.dialer().open_at(&primary.address, &account, Capabilities(0), false, deadline);
         let (mut connection, identity) = dialing.await?;
         if identity != primary.identity {
             return Err(Stop::Replaced);
@@ -328,9 +330,11 @@ impl Follower {
             tracing::debug!(keyed, closure = ?look.layout.closure, "the primary's tables were read");
             self.fleet.freshness.set_key_columns(look.layout.columns.clone());
             self.layout = look.layout;
-            self.known = Some(changes);
+            self.known = Some((changes, look.is_by_user));
         }
-        if self.looking.is_some() || self.seen.is_some() || self.known == Some(changes) {
+        let has_user = self.fleet.learned().is_some();
+        let is_known = self.known.is_some_and(|(at, by)| at == changes && (by || !has_user));
+        if self.looking.is_some() || self.seen.is_some() || is_known {
             return;
         }
         let fleet = Arc::clone(&self.fleet);
@@ -427,8 +431,8 @@ async fn begin(
     from: &Position,
 ) -> Result<Intake, Stop> {
     let mut flight = Vec::new();
-    put_query(&mut flight, dump::words(flavour, from).as_bytes());
     let capabilities = connection.capabilities;
+    put_query(&mut flight, capabilities, dump::words(flavour, from).as_bytes());
     Answers::to(&mut connection.stream, capabilities, &flight).await?.ok().await?;
     let mut id = [0; 4];
     // Replicas count from below, and two with the same number push each other out.

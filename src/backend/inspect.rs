@@ -25,10 +25,9 @@ pub async fn inspect(
     connection: &mut Connection,
     dialect: Dialect,
 ) -> Result<Inspection, QueryError> {
-    let mut flight = Vec::new();
-    put_query(&mut flight, dialect.ask_replication().as_bytes());
-    put_query(&mut flight, ask_settings(dialect.flavour).as_bytes());
-    let capabilities = connection.capabilities;
+    let (capabilities, mut flight) = (connection.capabilities, Vec::new());
+    put_query(&mut flight, capabilities, dialect.ask_replication().as_bytes());
+    put_query(&mut flight, capabilities, ask_settings(dialect.flavour).as_bytes());
     let mut answers = Answers::to(&mut connection.stream, capabilities, &flight).await?;
     let replication = known(answers.records().await)?;
     let settings = known(answers.rows().await)?;
@@ -42,9 +41,8 @@ pub async fn inspect(
 
 /// How long the server runs, in seconds; `None`: it does not say.
 pub async fn ask_uptime(connection: &mut Connection) -> Result<Option<u64>, QueryError> {
-    let mut flight = Vec::new();
-    put_query(&mut flight, b"SHOW GLOBAL STATUS LIKE 'Uptime'");
-    let capabilities = connection.capabilities;
+    let (capabilities, mut flight) = (connection.capabilities, Vec::new());
+    put_query(&mut flight, capabilities, b"SHOW GLOBAL STATUS LIKE 'Uptime'");
     let mut answers = Answers::to(&mut connection.stream, capabilities, &flight).await?;
     let rows = known(answers.rows().await)?.unwrap_or_default();
     let value = rows.first().and_then(|row| row.get(1)?.as_deref());

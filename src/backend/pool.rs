@@ -13,20 +13,24 @@ use std::time::Duration;
 
 pub use lease::Lease;
 use tokio::sync::{Notify, Semaphore, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backend::connection::{Connection, GivenUp};
 use crate::backend::dial::DialError;
 use crate::backend::dialer::{Dialer, OpenError};
 use crate::backend::setup::Recipe;
-use crate::cluster::ledger::{Counts, Decision, Handover, Idle, Key, Slot, Wanted};
+use crate::cluster::ledger::{Counts, Decision, Handover, Idle, Key, Slot, Stay, Wanted};
 use crate::cluster::{Ledger, Live, ServerId};
 use crate::limits;
 use crate::metrics::{BackendLogin, ServerCounters};
 use crate::secret::Credentials;
+use crate::wire::capability::Capabilities;
 
 /// The place of a connection in its pool: how a session finds its last one again.
 pub type Place = Slot;
+
+/// Between two looks who is not short any more, while somebody waits.
+const REVIEWED: Duration = Duration::from_millis(limits::POOL_REVIEWED_MS);
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -44,8 +48,8 @@ pub struct Ask<'a> {
     pub credentials: &'a Arc<Credentials>,
     /// A number of that login.
     pub account: u64,
-    /// CLIENT_FOUND_ROWS was asked for.
-    pub found_rows: bool,
+    /// Of [`SHARED`](crate::backend::dial::SHARED), what the session's client has.
+    pub shared: Capabilities,
     /// To be set up as a reader.
     pub is_reader: bool,
     /// The session's number.
@@ -56,8 +60,8 @@ pub struct Ask<'a> {
     pub last: Option<Place>,
     /// When to give up.
     pub deadline: Instant,
-    /// The statement may wait long for others.
-    pub blocks: bool,
+    /// For how long.
+    pub stay: Stay,
 }
 
 /// The connections to one server.
@@ -67,9 +71,8 @@ pub struct Pool {
     dialer: Dialer,
     counters: Option<ServerCounters>,
     inner: Mutex<Inner>,
-    /// Connections that statements which wait for others may have at once: the rest is a reserve
-    /// for those that do not.
-    patient: Arc<Semaphore>,
+    /// Of those that wait, one has the clock for all.
+    clock: Semaphore,
     /// Sessions that wait; read without the lock.
     waiting: AtomicUsize,
     /// Told when somebody begins to wait.
@@ -100,7 +103,7 @@ impl Pool {
             server,
             dialer,
             counters,
-            patient: Arc::new(Semaphore::new(patient_max(connections_max))),
+            clock: Semaphore::new(1),
             inner: Mutex::new(Inner {
                 ledger: Ledger::new(connections_max, limits::POOL_WAITERS_MAX),
                 idle: Vec::new(),
@@ -144,21 +147,6 @@ impl Pool {
 
     /// A connection for the asker.
     pub async fn lease(
-        self: &Arc<Self>,
-        ask: &Ask<'_>,
-        live: &Arc<Live>,
-    ) -> Result<Lease, LeaseError> {
-        if !ask.blocks {
-            return self.lease_now(ask, live).await;
-        }
-        let permit = timeout_at(ask.deadline, Arc::clone(&self.patient).acquire_owned()).await;
-        let permit = permit.map_err(|_| LeaseError::Busy)?.map_err(|_| LeaseError::Busy)?;
-        let mut lease = self.lease_now(ask, live).await?;
-        lease._permit = Some(permit);
-        Ok(lease)
-    }
-
-    async fn lease_now(
         self: &Arc<Self>,
         ask: &Ask<'_>,
         live: &Arc<Live>,
@@ -210,9 +198,6 @@ impl Pool {
 
     /// One that is idle, if there is one for the asker: nothing has to be waited for.
     pub fn lease_idle(self: &Arc<Self>, ask: &Ask<'_>, live: &Arc<Live>) -> Option<Lease> {
-        if ask.blocks {
-            return None;
-        }
         loop {
             let mut inner = self.lock();
             let slot = inner.ledger.acquire_idle(&wanted_of(ask))?;
@@ -247,7 +232,7 @@ impl Pool {
             is_new: false,
             live: Arc::clone(live),
             _outstanding: live.begin(),
-            _permit: None,
+            is_long: false,
         })
     }
 
@@ -261,12 +246,12 @@ impl Pool {
         drop(evicted);
         let mut opening = Opening { pool: self, slot: Some(slot) };
         let opened =
-            self.dialer.open(ask.credentials, ask.found_rows, ask.is_reader, ask.deadline).await;
+            self.dialer.open(ask.credentials, ask.shared, ask.is_reader, ask.deadline).await;
         self.count_login(opened.as_ref().err());
         let opened = opened.map_err(LeaseError::Open)?;
         opening.slot = None;
         let mut inner = self.lock();
-        inner.ledger.opened(slot);
+        inner.ledger.opened(slot, Instant::now().into_std());
         inner.tell_of(slot, &opened);
         drop(inner);
         Ok(Lease {
@@ -277,7 +262,7 @@ impl Pool {
             is_new: true,
             live: Arc::clone(live),
             _outstanding: live.begin(),
-            _permit: None,
+            is_long: ask.stay == Stay::Long,
         })
     }
 
@@ -350,6 +335,18 @@ impl Pool {
         }
     }
 
+    /// Looks who is not short any more, for ever: one waiter does it at a time, for all.
+    async fn look_at_the_clock(&self) {
+        let Ok(_turn) = self.clock.acquire().await else { return };
+        loop {
+            sleep(REVIEWED).await;
+            let mut inner = self.lock();
+            while let Some(handover) = inner.ledger.review(Instant::now().into_std()) {
+                inner.tell(Some(handover));
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -398,13 +395,6 @@ impl Inner {
     }
 }
 
-/// Of so many connections a fifth, and at least one, is kept for statements that do not wait for
-/// others; a pool of one has no reserve.
-fn patient_max(connections_max: u32) -> usize {
-    let reserve = (connections_max / 5).max(1);
-    usize::try_from(connections_max.saturating_sub(reserve).max(1)).unwrap_or(1)
-}
-
 fn wanted_of(ask: &Ask<'_>) -> Wanted {
     Wanted {
         key: key_of(ask),
@@ -413,11 +403,13 @@ fn wanted_of(ask: &Ask<'_>) -> Wanted {
         // A dirty one is reset in front of the statement: dearer than luck, cheaper than a login.
         needs_clean: false,
         last: ask.last,
+        stay: ask.stay,
+        now: Instant::now().into_std(),
     }
 }
 
 fn key_of(ask: &Ask<'_>) -> Key {
-    Key { account: (ask.account << 1) | u64::from(ask.is_reader), found_rows: ask.found_rows }
+    Key { account: (ask.account << 1) | u64::from(ask.is_reader), shared: ask.shared }
 }
 
 /// A place in the queue; dropping it leaves the queue.
@@ -429,7 +421,16 @@ struct Waiting {
 
 impl Waiting {
     async fn granted(&mut self, deadline: Instant) -> Option<Decision> {
-        timeout_at(deadline, &mut self.told).await.ok()?.ok()?;
+        let told = async {
+            tokio::select! {
+                biased;
+                told = &mut self.told => told.is_ok(),
+                () = self.pool.look_at_the_clock() => false,
+            }
+        };
+        if !timeout_at(deadline, told).await.unwrap_or(false) {
+            return None;
+        }
         self.pool.lock().ledger.claim(self.ticket)
     }
 }

@@ -29,6 +29,7 @@ use crate::limits;
 use crate::position::{Ordinal, Position};
 use crate::secret::Credentials;
 use crate::sql::Flavour;
+use crate::wire::capability::Capabilities;
 
 /// How often a server is asked when nothing else makes us ask.
 pub(super) const CALM: Duration = Duration::from_millis(500);
@@ -127,7 +128,7 @@ async fn look(
     // and the operator's limit of connections holds.
     for _ in 0..looks {
         let deadline = Instant::now() + fleet.ways.connect_timeout;
-        match dialer.open_at(address, account, false, true, deadline).await {
+        match dialer.open_at(address, account, Capabilities(0), true, deadline).await {
             Ok((_, identity)) => {
                 if seen.len() < limits::SERVERS_MAX {
                     seen.insert(identity);
@@ -238,7 +239,8 @@ async fn connect(fleet: &Fleet, id: ServerId, account: &Arc<Credentials>) -> Opt
     let pool = fleet.pool(id)?;
     let deadline = Instant::now() + fleet.ways.connect_timeout;
     if server.role == Role::Primary {
-        let opened = pool.dialer().open_at(&server.address, account, false, false, deadline).await;
+        let opened =
+            pool.dialer().open_at(&server.address, account, Capabilities(0), false, deadline).await;
         if opened.as_ref().is_err_and(OpenError::is_denied) {
             fleet.forget_account(account);
         }
@@ -257,7 +259,7 @@ async fn connect(fleet: &Fleet, id: ServerId, account: &Arc<Credentials>) -> Opt
         }
         return Some(connection);
     }
-    let opened = pool.dialer().open(account, false, true, deadline).await;
+    let opened = pool.dialer().open(account, Capabilities(0), true, deadline).await;
     opened.map_err(|error| complain(&server.address, &error)).ok()
 }
 
@@ -278,8 +280,8 @@ async fn fence(fleet: &Fleet, id: ServerId, connection: &mut Connection) -> Resu
         told = ask_fence(connection, dialect, told.state.notation).await?;
     }
     fleet.note(id, &Event::ProbeOk);
+    note_read_only(fleet, told.state.is_read_only);
     if told.state.is_read_only {
-        tracing::debug!("the primary is read-only");
         fleet.fences.fail(round);
         return Ok(());
     }
@@ -297,6 +299,18 @@ async fn fence(fleet: &Fleet, id: ServerId, connection: &mut Connection) -> Resu
     Ok(())
 }
 
+/// To be called before its round fails: who waited for that asks whether this is why.
+fn note_read_only(fleet: &Fleet, is_read_only: bool) {
+    match fleet.truth.note_read_only(is_read_only) {
+        true if is_read_only => tracing::warn!(
+            "the primary is read-only: it vouches for no replica, and if another server takes the \
+             writes, what is read here is old"
+        ),
+        true => tracing::info!("the primary takes writes again"),
+        false => {}
+    }
+}
+
 /// What one flight to the primary brought.
 struct Told {
     position: Option<Position>,
@@ -309,10 +323,9 @@ async fn ask_fence(
     dialect: Dialect,
     notation: Notation,
 ) -> Result<Told, QueryError> {
-    let mut flight = Vec::new();
-    put_query(&mut flight, dialect.ask_primary(notation).as_bytes());
-    put_query(&mut flight, dialect.ask_state().as_bytes());
-    let capabilities = connection.capabilities;
+    let (capabilities, mut flight) = (connection.capabilities, Vec::new());
+    put_query(&mut flight, capabilities, dialect.ask_primary(notation).as_bytes());
+    put_query(&mut flight, capabilities, dialect.ask_state().as_bytes());
     let mut answers = Answers::to(&mut connection.stream, capabilities, &flight).await?;
     let rows = known(answers.rows().await)?;
     let state = dialect.read_state(&answers.rows().await?);

@@ -147,12 +147,11 @@ impl Watched {
         dialect: Dialect,
     ) -> Result<Option<Position>, QueryError> {
         let notation = fleet.truth.notation();
-        let mut flight = Vec::new();
+        let (capabilities, mut flight) = (connection.capabilities, Vec::new());
         if let Some(wait) = &self.line.wait {
-            put_query(&mut flight, wait.as_bytes());
+            put_query(&mut flight, capabilities, wait.as_bytes());
         }
-        put_query(&mut flight, dialect.ask_replica(notation).as_bytes());
-        let capabilities = connection.capabilities;
+        put_query(&mut flight, capabilities, dialect.ask_replica(notation).as_bytes());
         let mut answers = Answers::to(&mut connection.stream, capabilities, &flight).await?;
         if self.line.wait.is_some() && known(answers.rows().await)?.is_none() {
             self.line.cannot_wait = true;

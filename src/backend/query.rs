@@ -6,13 +6,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::limits;
 use crate::link::Stream;
-use crate::wire::Malformed;
 use crate::wire::capability::Capabilities;
 use crate::wire::cursor::Cursor;
 use crate::wire::err::Err as ErrPacket;
 use crate::wire::frame::{read_packet, write_packet};
 use crate::wire::ok::Ok as OkPacket;
+use crate::wire::{Malformed, attributes};
 
+/// A statement as text.
+pub const COM_QUERY: u8 = 3;
 /// The most that an answer to one of our own questions may be.
 const ANSWER_BYTES_MAX: usize = 4 * limits::TERMINATOR_BYTES_MAX;
 /// Room for what is read at once: an ordinary answer is shorter.
@@ -216,9 +218,12 @@ pub fn put_command(flight: &mut Vec<u8>, code: u8, body: &[u8]) {
     write_packet(flight, 0, &payload);
 }
 
-/// Appends COM_QUERY to a flight.
-pub fn put_query(flight: &mut Vec<u8>, text: &[u8]) {
-    put_command(flight, 3, text);
+/// Appends COM_QUERY to a flight, without attributes, for a server with which this was agreed on.
+pub fn put_query(flight: &mut Vec<u8>, capabilities: Capabilities, text: &[u8]) {
+    if !capabilities.has(Capabilities::QUERY_ATTRIBUTES) {
+        return put_command(flight, COM_QUERY, text);
+    }
+    put_command(flight, COM_QUERY, &[&attributes::NONE, text].concat());
 }
 
 /// Asks one question.
@@ -228,7 +233,7 @@ pub async fn ask(
     text: &str,
 ) -> Result<Rows, QueryError> {
     let mut flight = Vec::new();
-    put_query(&mut flight, text.as_bytes());
+    put_query(&mut flight, capabilities, text.as_bytes());
     Answers::to(stream, capabilities, &flight).await?.rows().await
 }
 
@@ -239,7 +244,7 @@ pub async fn ask_records(
     text: &str,
 ) -> Result<Vec<Record>, QueryError> {
     let mut flight = Vec::new();
-    put_query(&mut flight, text.as_bytes());
+    put_query(&mut flight, capabilities, text.as_bytes());
     Answers::to(stream, capabilities, &flight).await?.records().await
 }
 

@@ -72,7 +72,7 @@ impl Recipe {
     ) -> usize {
         let mut replies = 0;
         if capabilities.has(Capabilities::SESSION_TRACK) {
-            put_query(flight, trackers(self.flavour).as_bytes());
+            put_query(flight, capabilities, trackers(self.flavour).as_bytes());
             replies += 1;
         }
         if !self.is_reader {
@@ -81,23 +81,27 @@ impl Recipe {
         if let Some(baseline) = baseline {
             let pairs = baseline.pairs.iter().map(|(name, value)| (*name, value.as_slice()));
             if let Some(text) = assignments(pairs, false) {
-                put_query(flight, &text);
+                put_query(flight, capabilities, &text);
                 replies += 1;
             }
         }
         // autocommit=0 as a server's default would open a snapshot with the first SELECT.
-        put_query(flight, b"SET SESSION autocommit=1");
-        put_query(flight, b"SET SESSION TRANSACTION READ ONLY");
+        put_query(flight, capabilities, b"SET SESSION autocommit=1");
+        put_query(flight, capabilities, b"SET SESSION TRANSACTION READ ONLY");
         replies + 2
     }
 }
 
 fn trackers(flavour: Flavour) -> String {
-    let foreign = match flavour {
-        Flavour::MySql => "max_statement_time",
-        Flavour::MariaDb => "max_execution_time",
+    // MariaDB takes none of a list with a name that it does not know.
+    let (foreign, newer) = match flavour {
+        Flavour::MySql => (["max_statement_time", "tx_isolation"], ""),
+        Flavour::MariaDb => {
+            let newer = "/*M!110101 ',transaction_isolation'*/";
+            (["max_execution_time", "transaction_isolation"], newer)
+        }
     };
-    let mut names: Vec<&str> = Values::names().filter(|name| *name != foreign).collect();
+    let mut names: Vec<&str> = Values::names().filter(|name| !foreign.contains(name)).collect();
     let gtids = match flavour {
         Flavour::MySql => "session_track_gtids=OWN_GTID,",
         Flavour::MariaDb => {
@@ -107,7 +111,7 @@ fn trackers(flavour: Flavour) -> String {
     };
     format!(
         "SET SESSION {gtids}session_track_state_change=ON,session_track_schema=ON,\
-         session_track_system_variables='{}'",
+         session_track_system_variables='{}'{newer}",
         names.join(",")
     )
 }
@@ -167,18 +171,18 @@ pub fn put_steps(
         bare.database.clone_from(&connection.values.database);
         lacking = wanted.values.difference(&bare, any_database);
     }
-    steps.replies += put_difference(flight, &lacking);
+    steps.replies += put_difference(flight, connection.capabilities, &lacking);
     if wanted.needs.multi_statements != connection.multi_statements {
         put_multi_statements(flight, &mut steps, wanted.needs.multi_statements);
     }
     if let (true, Some(id)) = (wanted.needs.insert_id, wanted.insert_id) {
-        put_insert_id(flight, &mut steps, id);
+        put_insert_id(flight, connection.capabilities, &mut steps, id);
     }
     steps
 }
 
-fn put_insert_id(flight: &mut Vec<u8>, steps: &mut Steps, id: u64) {
-    put_query(flight, format!("SET last_insert_id={id}").as_bytes());
+fn put_insert_id(flight: &mut Vec<u8>, capabilities: Capabilities, steps: &mut Steps, id: u64) {
+    put_query(flight, capabilities, format!("SET last_insert_id={id}").as_bytes());
     steps.replies += 1;
 }
 
@@ -191,7 +195,7 @@ pub fn put_held_steps(
 ) -> Steps {
     let mut steps = Steps::default();
     if let (true, Some(id)) = (needs.insert_id, insert_id) {
-        put_insert_id(flight, &mut steps, id);
+        put_insert_id(flight, connection.capabilities, &mut steps, id);
     }
     if needs.multi_statements && !connection.multi_statements {
         put_multi_statements(flight, &mut steps, true);
@@ -205,14 +209,14 @@ fn put_multi_statements(flight: &mut Vec<u8>, steps: &mut Steps, on: bool) {
     steps.multi_statements = Some(on);
 }
 
-fn put_difference(flight: &mut Vec<u8>, lacking: &Difference) -> usize {
+fn put_difference(flight: &mut Vec<u8>, capabilities: Capabilities, lacking: &Difference) -> usize {
     let mut replies = 0;
     if let Some(name) = &lacking.database {
         put_command(flight, COM_INIT_DB, name);
         replies += 1;
     }
     if let Some(text) = &lacking.set {
-        put_query(flight, text);
+        put_query(flight, capabilities, text);
         replies += 1;
     }
     replies
@@ -222,12 +226,13 @@ fn put_difference(flight: &mut Vec<u8>, lacking: &Difference) -> usize {
 /// read under the values `to`; gives how many OKs will come. None: there is no way.
 pub fn put_turn(
     flight: &mut Vec<u8>,
+    capabilities: Capabilities,
     to: &Values,
     from: &Values,
     baseline: Option<&Baseline>,
 ) -> Option<usize> {
     let set = to.set_reading(|name| baseline.and_then(|baseline| baseline.value(name)))?;
-    put_query(flight, &set);
+    put_query(flight, capabilities, &set);
     if to.database == from.database {
         return Some(1);
     }

@@ -21,6 +21,7 @@ pub struct Truth {
     by_file: AtomicBool,
     epoch: AtomicU64,
     is_hidden: AtomicBool,
+    is_read_only: AtomicBool,
 }
 
 /// One answer of the primary.
@@ -64,6 +65,17 @@ impl Truth {
     /// The account may not ask the primary for its position. True: that is news.
     pub fn hide(&self) -> bool {
         !self.is_hidden.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the primary takes writes, as it says itself. True: that is news.
+    pub fn note_read_only(&self, is_read_only: bool) -> bool {
+        self.is_read_only.swap(is_read_only, Ordering::AcqRel) != is_read_only
+    }
+
+    /// It said last that it takes no writes: there may be another primary, which is not known here.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only.load(Ordering::Acquire)
     }
 
     /// Another primary: nothing is known of it.

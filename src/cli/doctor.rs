@@ -20,6 +20,7 @@ use crate::cluster::{Condition, Role};
 use crate::config::Rules;
 use crate::secret::Credentials;
 use crate::sql::Flavour;
+use crate::wire::capability::Capabilities;
 use report::{Facts, Log, Report};
 
 /// What the settings are asked by.
@@ -96,7 +97,8 @@ async fn fill(
     let dialer = Dialer::new(ways.clone(), &facts.address, None, Flavour::MySql);
     let deadline = Instant::now() + ways.connect_timeout;
     let reader = facts.role == Role::Reader;
-    let opened = dialer.open_at(&facts.address, credentials, false, reader, deadline).await;
+    let opened =
+        dialer.open_at(&facts.address, credentials, Capabilities(0), reader, deadline).await;
     let (mut connection, identity) = opened.map_err(|error| format!("cannot log in: {error}"))?;
     facts.identity = identity.to_string();
     facts.flavour = dialer.flavour();

@@ -26,7 +26,7 @@ pub enum Listener {
     /// A TCP port.
     Tcp(TcpListener),
     /// A Unix socket.
-    Unix(UnixListener, SocketFile),
+    Unix(UnixListener, Arc<SocketFile>),
 }
 
 /// Who is at the other end.
@@ -63,16 +63,17 @@ impl Listener {
     /// Listens on a Unix socket that everybody on the machine may open, as MySQL's is. A socket
     /// that an ended process left there is removed; one that still answers is not.
     pub fn bind_unix(path: &Path) -> io::Result<Listener> {
-        if is_left_behind(path)? {
-            std::fs::remove_file(path)?;
-        }
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&SockAddr::unix(path)?)?;
-        let file = SocketFile::note(path)?;
-        std::fs::set_permissions(path, Permissions::from_mode(0o777))?;
-        socket.listen(BACKLOG)?;
-        Ok(Listener::Unix(UnixListener::from_std(socket.into())?, file))
+        let (unix, file) = bind_unix(path, path)?;
+        Ok(Listener::Unix(unix, Arc::new(file)))
+    }
+
+    /// Listens beside such a socket, whoever has it, until [`SocketFile::take_over`] is called.
+    pub fn bind_unix_beside(path: &Path) -> io::Result<(Listener, Arc<SocketFile>)> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let (unix, file) = bind_unix(Path::new(&beside), path)?;
+        let file = Arc::new(file);
+        Ok((Listener::Unix(unix, Arc::clone(&file)), file))
     }
 
     /// The TCP address it really has: port 0 asks for any.
@@ -154,22 +155,42 @@ impl Peer {
 /// Removes the socket's file when the listener ends, unless somebody else's is there by then.
 #[derive(Debug)]
 pub struct SocketFile {
+    /// Where it was made.
+    made: PathBuf,
+    /// Where clients look for it.
     path: PathBuf,
     inode: (u64, u64),
 }
 
 impl SocketFile {
-    fn note(path: &Path) -> io::Result<SocketFile> {
-        Ok(SocketFile { path: path.to_owned(), inode: inode(path)? })
+    /// From now on clients come here; whoever listened there keeps those that he has.
+    pub fn take_over(&self) -> io::Result<()> {
+        std::fs::rename(&self.made, &self.path)
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
-            let _gone = std::fs::remove_file(&self.path);
+        for path in [&self.made, &self.path] {
+            if inode(path).is_ok_and(|inode| inode == self.inode) {
+                let _gone = std::fs::remove_file(path);
+            }
         }
     }
+}
+
+fn bind_unix(made: &Path, path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    if is_left_behind(made)? {
+        std::fs::remove_file(made)?;
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(made)?)?;
+    let (made, path) = (made.to_owned(), path.to_owned());
+    let file = SocketFile { inode: inode(&made)?, made, path };
+    std::fs::set_permissions(&file.made, Permissions::from_mode(0o777))?;
+    socket.listen(BACKLOG)?;
+    Ok((UnixListener::from_std(socket.into())?, file))
 }
 
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
@@ -282,6 +303,25 @@ mod tests {
         assert!(Listener::bind_unix(&path).is_err());
         assert!(path.exists());
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_is_handed_over() {
+        let path = std::env::temp_dir().join(format!("forebay-handed-{}", std::process::id()));
+        let mut old = run(Listener::bind_unix(&path).unwrap(), 5);
+        let (listener, file) = Listener::bind_unix_beside(&path).unwrap();
+        let mut new = run(listener, 5);
+        let _before = UnixStream::connect(&path).await.unwrap();
+        assert!(old.arrivals.recv().await.is_some(), "not before it is told to");
+        file.take_over().unwrap();
+        let _after = UnixStream::connect(&path).await.unwrap();
+        assert!(new.arrivals.recv().await.is_some());
+        drop(old.down);
+        old.task.await.unwrap();
+        assert!(path.exists(), "the old one's end takes nothing along");
+        drop((new.down, file));
+        new.task.await.unwrap();
+        assert!(!path.exists());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::client::greet::{Door, GreetError, Guest, change_user, greet};
 use crate::client::house::House;
 use crate::client::relay::write_out;
 use crate::client::serve::{Conversation, Next};
+use crate::cluster::Role;
 use crate::link::Stream;
 use crate::metrics::Login;
 use crate::secret::Credentials;
@@ -233,15 +234,19 @@ async fn check_database(
     loop {
         match house.fleet.check_database(credentials, account, name).await {
             Err(refused)
-                if refused.code == away && Instant::now() < deadline && !client.is_closed_now() =>
+                if refused.code == away
+                    && Instant::now() < house.fleet.primary_awaited(deadline)
+                    && !client.is_closed_now() =>
             {
                 sleep(LOOK_AGAIN).await;
             }
-            Ok(()) => {
-                replays.keep_schema(asked, account, name);
+            Ok(asked_of) => {
+                if asked_of == Role::Primary {
+                    replays.keep_schema(asked, account, name);
+                }
                 return Ok(());
             }
-            refused => return refused,
+            Err(refused) => return Err(refused),
         }
     }
 }

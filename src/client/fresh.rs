@@ -12,7 +12,7 @@ use crate::freshness::{Level, Sight};
 use crate::limits;
 use crate::session::observe::{Said, Write};
 use crate::session::own::Due;
-use crate::session::plan::{Policy, Reason};
+use crate::session::plan::{Fenced, Policy, Reason};
 use crate::sql::Statement;
 
 /// Between two looks whether the primary answers again.
@@ -51,20 +51,30 @@ impl Conversation {
                     let is_fenced = self.fence(round, begun).await || self.fence_anew(begun).await;
                     let took = begun.elapsed().as_secs_f64();
                     self.house.metrics.fence_seconds.observe(took);
-                    return match is_fenced {
-                        true => policy,
-                        // What was known last has to do, or nothing does.
-                        false if policy.serves_stale && self.house.fleet.has_lost_primary() => {
-                            self.house.metrics.reads_unfenced.inc();
-                            policy
-                        }
-                        false => Policy { fenced: false, ..policy },
-                    };
+                    return if is_fenced { policy } else { self.unfenced(policy) };
                 }
             }
             let sight = self.house.fleet.fences.sight();
             due = self.session.own.due(level, sight, None, begun.into_std());
         }
+    }
+
+    /// No primary vouches for what a read must have seen: if there is none, what was known last has
+    /// to do, or nothing does.
+    fn unfenced(&self, policy: Policy) -> Policy {
+        let fleet = &self.house.fleet;
+        let (is_lost, is_demoted) = (fleet.has_lost_primary(), fleet.truth.is_read_only());
+        if policy.serves_stale && (is_lost || is_demoted) {
+            self.house.metrics.reads_unfenced.inc();
+        }
+        let fenced = match (is_lost, policy.serves_stale) {
+            (true, true) => policy.fenced,
+            // One that cannot be reached is waited for; one that was demoted has all that its
+            // replicas have.
+            (false, false) if is_demoted => Fenced::Refused,
+            _ => Fenced::No,
+        };
+        Policy { fenced, ..policy }
     }
 
     /// Once more, while it is open whether the primary is lost: until it answers, is known to be

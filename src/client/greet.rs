@@ -52,10 +52,11 @@ pub struct Door {
     pub bare_passwords: AtomicU64,
 }
 
-/// Logs in at the primary, which is the only proof of a password that counts.
+/// Logs in at the primary, or at who stands in for it: the only proof of a password that counts.
 pub trait Prove: Send + Sync {
-    /// Whether the primary takes it; if not, what it said, or why nobody could be asked.
-    fn prove(&self, credentials: Arc<Credentials>) -> Proof<'_>;
+    /// Whether the server takes it; if not, what it said, or why nobody could be asked. One that
+    /// `was_right` before is only asked of the primary: it counts until that says no.
+    fn prove(&self, credentials: Arc<Credentials>, was_right: bool) -> Proof<'_>;
 }
 
 /// A proof on its way.

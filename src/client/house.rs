@@ -11,7 +11,7 @@ use crate::client::registry::Registry;
 use crate::control::{Control, Mode};
 use crate::freshness::Levels;
 use crate::metrics::Metrics;
-use crate::session::plan::Policy;
+use crate::session::plan::{Fenced, Policy};
 use crate::sql::Classifier;
 use arc_swap::ArcSwapOption;
 
@@ -29,8 +29,6 @@ pub struct House {
     pub announcers: Announcers,
     /// What reads must have seen.
     pub levels: Levels,
-    /// While no primary can be reached, what was known last has to do.
-    pub serves_stale: bool,
     /// How long a statement may wait for a connection.
     pub wait_max: Duration,
     /// Phase and mode.
@@ -48,9 +46,15 @@ impl House {
         Policy {
             split: self.control.mode() == Mode::Split,
             level: self.levels.of(user, schema),
-            fenced: true,
-            serves_stale: self.serves_stale,
+            fenced: Fenced::Yes,
+            serves_stale: self.fleet.policy.serves_stale,
         }
+    }
+
+    /// No primary can be reached, and replicas are to be used in its place.
+    #[must_use]
+    pub fn does_without_primary(&self) -> bool {
+        self.control.mode() == Mode::Split && self.fleet.does_without_primary()
     }
 
     /// A number for a new session, never 0. Clients are told its lower half, which no other

@@ -23,6 +23,7 @@ use crate::session::observe::Said;
 use crate::session::refusal::Refusal;
 use crate::sql::kill::{Kill, Victim, asks_own_number};
 use crate::sql::{Effects, Verb};
+use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
 use crate::wire::err::Err as ErrPacket;
 use crate::wire::reply::End;
@@ -161,11 +162,11 @@ async fn tell_server(
     let telling = async {
         let _turn = house.registry.errands.acquire().await;
         let dialer = pool.dialer();
-        let mut connection = dialer.open(credentials, false, false, deadline).await?;
+        let mut connection = dialer.open(credentials, Capabilities(0), false, deadline).await?;
         let what = if closes { "CONNECTION" } else { "QUERY" };
         let mut flight = Vec::new();
-        put_query(&mut flight, format!("KILL {what} {thread}").as_bytes());
         let capabilities = connection.capabilities;
+        put_query(&mut flight, capabilities, format!("KILL {what} {thread}").as_bytes());
         Answers::to(&mut connection.stream, capabilities, &flight).await?.ok().await?;
         Ok(())
     };

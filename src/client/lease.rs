@@ -10,15 +10,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::backend::dial::DialError;
+use crate::backend::dial::{DialError, SHARED};
 use crate::backend::dialer::OpenError;
 use crate::backend::fleet::Request;
 use crate::backend::pool::{Lease, LeaseError, Place};
 use crate::backend::query::ask;
 use crate::client::serve::{Conversation, LeaseRefused};
 use crate::cluster::health::Event;
+use crate::cluster::ledger::Stay;
 use crate::cluster::{Choice, Role, ServerId, Want, Why};
 use crate::session::hold::Hold;
+use crate::session::observe::Said;
 use crate::session::plan::{Forward, Reason};
 use crate::session::refusal::Refusal;
 use crate::wire::capability::Capabilities;
@@ -79,17 +81,24 @@ impl Conversation {
     pub(super) async fn lease(
         &mut self,
         it: &mut Forward,
+        said: Said<'_>,
     ) -> io::Result<Result<(Lease, Role), LeaseRefused>> {
-        if let Some(kept) = self.kept(it) {
-            return Ok(Ok(kept));
+        if let Some((mut kept, role)) = self.kept(it) {
+            if it.needs.stay == Stay::Long {
+                kept.prolong();
+            }
+            return Ok(Ok((kept, role)));
         }
-        if it.held {
+        if it.held || self.session.has_lost(said) {
             return Ok(Err(LeaseRefused::Ours(Refusal::StateLost)));
         }
         let deadline = self.lease_deadline();
         let (mut failed_readers, mut has_waited) = (0, false);
         loop {
             let Ok(choice) = self.house.fleet.pick(&it.want) else {
+                if self.turns_to_replica(it, said) {
+                    continue;
+                }
                 if !self.wait_for_primary(deadline).await? {
                     return Ok(Err(LeaseRefused::Ours(Refusal::NoServer)));
                 }
@@ -101,14 +110,19 @@ impl Conversation {
                     continue;
                 }
             }
-            let role = role_of(choice);
+            let role = choice.role();
             if role == Role::Primary
                 && let Some(kept) = self.leases.primary.take()
             {
                 self.count_route(it, choice);
                 return Ok(Ok((kept, role)));
             }
-            match self.lease_of(choice, deadline, it.needs.blocks).await {
+            match self.lease_of(choice, deadline, it.needs.stay).await {
+                // What is set there would not be told.
+                Ok(lease) if it.why == Reason::PrimaryLost && !tells_state(&lease) => {
+                    lease.give_back(0);
+                    *it = self.session.to_primary(it);
+                }
                 // It waited for a connection, and the server came back meanwhile with less.
                 Ok(lease) if role == Role::Reader && !lease.has_applied(it.want.floor) => {
                     lease.give_back(0);
@@ -177,7 +191,7 @@ impl Conversation {
     }
 
     fn count_route(&mut self, it: &mut Forward, choice: Choice) {
-        let role = role_of(choice);
+        let role = choice.role();
         match (it.want.role, role) {
             (Role::Reader, Role::Primary) => {
                 it.why = match choice.why {
@@ -196,20 +210,20 @@ impl Conversation {
         &self,
         choice: Choice,
         deadline: Instant,
-        blocks: bool,
+        stay: Stay,
     ) -> Result<Lease, LeaseError> {
-        let role = role_of(choice);
+        let role = choice.role();
         let request = Request {
             server: choice.server,
             role,
             credentials: &self.credentials,
             account: self.account,
-            found_rows: self.capabilities.has(Capabilities::FOUND_ROWS),
+            shared: self.capabilities.intersect(SHARED),
             session: self.session.id,
             state: self.session.fingerprint(),
             last: self.leases.last(role, choice.server),
             deadline,
-            blocks,
+            stay,
         };
         if let Some(lease) = self.house.fleet.lease_idle(&request) {
             return Ok(lease);
@@ -226,13 +240,27 @@ impl Conversation {
         .await
     }
 
+    /// There is no primary to choose. True: a replica can do it as well, and `it` now says so.
+    fn turns_to_replica(&self, it: &mut Forward, said: Said<'_>) -> bool {
+        if self.call.is_some() || !self.house.does_without_primary() {
+            return false;
+        }
+        let elsewhere = self.session.without_primary(it, said, &self.house.fleet.freshness);
+        let Some(elsewhere) = elsewhere else { return false };
+        self.house.metrics.reads_unfenced.inc();
+        *it = elsewhere;
+        true
+    }
+
     /// Waits a moment for the primary. False: the time is up. An error: the client has left, and
     /// what it wanted written must not be written after all.
     async fn wait_for_primary(&mut self, deadline: Instant) -> io::Result<bool> {
         if self.client.is_closed_now() {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        if Instant::now() >= deadline || self.seat.is_interrupted() {
+        if Instant::now() >= self.house.fleet.primary_awaited(deadline)
+            || self.seat.is_interrupted()
+        {
             return Ok(false);
         }
         sleep(LOOK_AGAIN).await;
@@ -319,17 +347,12 @@ pub(super) async fn insert_id_of(lease: &mut Lease) -> Option<u64> {
     std::str::from_utf8(&cell).ok()?.parse().ok()
 }
 
+fn tells_state(lease: &Lease) -> bool {
+    lease.capabilities.has(Capabilities::SESSION_TRACK)
+}
+
 /// Refusals of a login that a moment later may be none: too many connections, of all or of this
 /// account, or a server that shuts down.
 fn is_for_now(code: u16) -> bool {
     matches!(code, 1040 | 1053 | 1203 | 1226)
-}
-
-fn role_of(choice: Choice) -> Role {
-    match choice.why {
-        Why::Sticky | Why::Balanced => Role::Reader,
-        Why::Primary | Why::NoReplicaFresh | Why::NoReplicaUp | Why::NoReplicaConfigured => {
-            Role::Primary
-        }
-    }
 }

@@ -6,7 +6,7 @@
 use std::io;
 
 use crate::backend::pool::Lease;
-use crate::backend::query::{Answers, QueryError, put_command};
+use crate::backend::query::{Answers, COM_QUERY, QueryError, put_command, put_query};
 use crate::backend::replays::Asked;
 use crate::backend::setup::{Wanted, note_steps, put_steps};
 use crate::client::lease::insert_id_of;
@@ -22,7 +22,7 @@ use crate::sql::Scope;
 /// COM_INIT_DB.
 pub(super) const INIT_DB: u8 = 2;
 /// COM_QUERY.
-pub(super) const QUERY: u8 = 3;
+pub(super) const QUERY: u8 = COM_QUERY;
 
 /// A command whose answer will be remembered.
 #[derive(Debug)]
@@ -114,7 +114,10 @@ impl Conversation {
         }
         for recording in &owed {
             let (command, text) = recording.command();
-            put_command(&mut flight, command, text);
+            match command {
+                QUERY => put_query(&mut flight, lease.capabilities, text),
+                _ => put_command(&mut flight, command, text),
+            }
         }
         let replies = steps.map_or(0, |steps| steps.replies);
         match hear(lease, &flight, replies, owed.len()).await {

@@ -3,6 +3,7 @@
 //!
 //! What came of it is judged by `client::serve`, which alone calls it and tries again elsewhere.
 
+use crate::backend::dial::SHARED;
 use crate::backend::pool::Lease;
 use crate::backend::query::put_query;
 use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
@@ -15,7 +16,6 @@ use crate::session::hold::Hold;
 use crate::session::observe::Said;
 use crate::session::plan::{Forward, Kind};
 use crate::sql::Effects;
-use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
 use crate::wire::reply::{End, Expect, Shape};
 
@@ -47,7 +47,8 @@ impl Conversation {
         if let Some(id) = call.and_then(Call::prepares) {
             self.walker.present_statement_as(id);
         }
-        let restated = self.restated(it, lease, said);
+        let restated = self.restated(it, lease, said, steps);
+        let restated = restated.or_else(|| self.without_attributes(lease, message));
         let bytes = restated.as_deref().unwrap_or(call.map_or(message.bytes, Call::bytes));
         let mut outgoing = Message { bytes, rest: message.rest };
         let mut moved = Moved::nothing();
@@ -92,19 +93,26 @@ impl Conversation {
     }
 
     /// The packet that asks what the statement before it left, for a connection that does not know.
-    fn restated(&self, it: &Forward, lease: &Lease, said: Said<'_>) -> Option<Vec<u8>> {
+    fn restated(
+        &self,
+        it: &Forward,
+        lease: &Lease,
+        said: Said<'_>,
+        steps: Steps,
+    ) -> Option<Vec<u8>> {
         let Said::Statement(statement, text) = said else { return None };
         let elsewhere = match it.held {
             // What it is held for may have begun after that.
             true => statement.effects.has(Effects::FOUND_ROWS),
             false => it.needs.own && lease.owner() != self.session.id,
         };
-        if !elsewhere || self.call.is_some() {
+        // What is sent in front is a statement too, and leaves its own.
+        if !(elsewhere || steps.replies > 0) || self.call.is_some() {
             return None;
         }
         let text = self.session.restated(text)?;
         let mut packet = Vec::new();
-        put_query(&mut packet, &text);
+        put_query(&mut packet, lease.capabilities, &text);
         Some(packet)
     }
 
@@ -191,8 +199,8 @@ impl Conversation {
         if !steps.fresh {
             return Ok(steps);
         }
-        let found_rows = self.capabilities.has(Capabilities::FOUND_ROWS);
-        let renewing = lease.renew(&self.credentials, found_rows, self.lease_deadline());
+        let shared = self.capabilities.intersect(SHARED);
+        let renewing = lease.renew(&self.credentials, shared, self.lease_deadline());
         let renewed = Box::pin(renewing).await;
         renewed.map_err(|error| tracing::debug!(%error, "cannot log in anew"))?;
         self.seat.move_to(lease.server(), lease.thread_id);

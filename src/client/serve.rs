@@ -150,7 +150,7 @@ impl Conversation {
     }
 
     /// One command and its answer. `Err`: the client is gone.
-    async fn answer_one(&mut self, message: &mut Message<'_>) -> io::Result<Next> {
+    pub(super) async fn answer_one(&mut self, message: &mut Message<'_>) -> io::Result<Next> {
         let bytes = message.bytes;
         let payload = bytes.get(limits::PACKET_HEADER_BYTES..).unwrap_or_default();
         if Header::parse(bytes).is_none_or(|header| header.sequence != 0) {
@@ -158,9 +158,7 @@ impl Conversation {
             return Ok(Next::End);
         }
         let Ok(command) = Command::parse(payload, self.capabilities) else {
-            self.drain(message).await?;
-            self.refuse(Refusal::Malformed).await?;
-            return Ok(Next::Command);
+            return self.answer_unread(message).await;
         };
         match &command {
             Command::Query(text) => {
@@ -212,7 +210,7 @@ impl Conversation {
     pub(super) fn understand(&mut self, text: &[u8], is_cut: bool) -> Arc<Statement> {
         self.follow_settings();
         let mode = self.session.mode();
-        if is_cut {
+        if is_cut || text.len() > limits::COMMAND_ROUTED_BYTES_MAX {
             let scanned = Classifier::scan_long(text, mode);
             return Arc::new(Statement { is_long: true, ..scanned });
         }
@@ -302,7 +300,7 @@ impl Conversation {
         buffers: &mut Buffers,
     ) -> io::Result<()> {
         for _ in 0..TRIES_MAX {
-            match self.lease(&mut it).await? {
+            match self.lease(&mut it, said).await? {
                 Ok((lease, role)) => {
                     self.seat.work(lease.server(), lease.thread_id);
                     if self.seat.is_interrupted() {

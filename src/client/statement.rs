@@ -27,7 +27,9 @@ use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
 use crate::wire::err::Err as ErrPacket;
 use crate::wire::frame::Header;
-use crate::wire::prepared::{ExecuteHead, LONG_DATA_HEAD_BYTES, head_bytes_max, put_long_data};
+use crate::wire::prepared::{
+    ExecuteHead, Form, LONG_DATA_HEAD_BYTES, asks_cursor, head_bytes_max, put_long_data,
+};
 use crate::wire::reply::{End, Shape, Summary};
 
 const COM_STMT_PREPARE: u8 = 0x16;
@@ -145,12 +147,12 @@ impl Conversation {
             }
             return self.refuse_all(refusal, message).await;
         }
-        let needed = head_bytes_max(params);
-        if body.len().saturating_add(5) >= needed || message.rest.is_none() {
+        let form = Form::of(self.capabilities);
+        if message.rest.is_none() || ExecuteHead::parse(body, params, form).is_ok() {
             return self.execute_with(id, source, params, message).await;
         }
-        // Thousands of parameters: the types are not all read yet.
-        let whole = self.gather(message, needed).await?;
+        // Thousands of parameters, or attributes: the types are not all read yet.
+        let whole = self.gather(message, head_bytes_max(params, form)).await?;
         let mut longer = Message { bytes: &whole, rest: message.rest };
         let next = self.execute_with(id, source, params, &mut longer).await;
         message.rest = longer.rest;
@@ -166,20 +168,21 @@ impl Conversation {
         message: &mut Message<'_>,
     ) -> io::Result<Next> {
         let body = message.bytes.get(limits::PACKET_HEADER_BYTES + 5..).unwrap_or_default();
-        let Ok((head, _)) = ExecuteHead::parse(body, params) else {
+        let form = Form::of(self.capabilities);
+        let Ok((head, _)) = ExecuteHead::parse(body, params, form) else {
             return self.refuse_all(Refusal::WrongArguments, message).await;
         };
         let Some(known) = self.session.prepared_mut().known_mut(id) else {
             return self.refuse_all(Refusal::UnknownStatement, message).await;
         };
-        match head.types {
-            Some(types) if *types != *known.types => known.types = types.into(),
+        match head.types() {
+            Some(types) if *types != *known.types => known.types = types.as_ref().into(),
             None if known.types.is_empty() && params > 0 => {
                 return self.refuse_all(Refusal::WrongArguments, message).await;
             }
             _ => {}
         }
-        let ties = Ties { cursor: head.flags != 0, streams: message.rest.is_some() };
+        let ties = Ties { cursor: asks_cursor(head.flags), streams: message.rest.is_some() };
         let statement = self.facts_of(&source);
         // What is bound is not looked at: any row may be read.
         self.rehearse(&statement, b"");
@@ -269,7 +272,11 @@ impl Conversation {
 
     /// The command's first so many bytes of payload, header in front, as far as its first chunk
     /// has them.
-    async fn gather(&mut self, message: &mut Message<'_>, enough: usize) -> io::Result<Vec<u8>> {
+    pub(super) async fn gather(
+        &mut self,
+        message: &mut Message<'_>,
+        enough: usize,
+    ) -> io::Result<Vec<u8>> {
         let mut whole = message.bytes.to_vec();
         let enough = enough.saturating_add(limits::PACKET_HEADER_BYTES);
         while let Some(mut rest) = message.rest {
@@ -386,9 +393,9 @@ impl Conversation {
         let baseline = self.house.fleet.baseline();
         let (now, then) = (self.session.values(), &blueprint.values);
         let is_turned = !now.reads_like(then);
-        let mut turns = (0, 0);
+        let (mut turns, capabilities) = ((0, 0), lease.capabilities);
         let turn = |to, from, flight: &mut Vec<u8>| {
-            let turned = put_turn(flight, to, from, baseline.as_deref());
+            let turned = put_turn(flight, capabilities, to, from, baseline.as_deref());
             turned.ok_or_else(|| Unready::Answer(Refusal::NeedsPreparing.packet()))
         };
         // A text without a database names none, so it means the same in any.
@@ -457,7 +464,9 @@ impl Conversation {
             Source::Text(blueprint) => lease.statements.has_types(blueprint, &known.types),
             Source::Long(_) => false,
         };
-        let written = put_execute(&mut call.bytes, message.bytes, server_id, &known.types, is_told);
+        let types = Types { all: &known.types, is_told };
+        let forms = [self.capabilities, lease.capabilities].map(Form::of);
+        let written = put_execute(&mut call.bytes, message.bytes, server_id, types, forms);
         written.map_err(|refusal| Unready::Answer(refusal.packet()))
     }
 
@@ -616,31 +625,49 @@ async fn hear_all(
     Ok(Heard { setup: None, turn, prepared })
 }
 
+/// The types of a statement's parameters, two bytes each, and whether its server knows them.
+#[derive(Clone, Copy)]
+struct Types<'a> {
+    all: &'a [u8],
+    is_told: bool,
+}
+
 /// Appends an EXECUTE as it was read, with the server's number and with the types of its
-/// parameters. A packet that is full cannot grow: there the types must have been told before.
+/// parameters; without its attributes if the server takes none. A packet that is full must keep its
+/// length: there the types must have been told before.
 fn put_execute(
     out: &mut Vec<u8>,
     message: &[u8],
     server_id: u32,
-    types: &[u8],
-    is_told: bool,
+    types: Types<'_>,
+    [from, to]: [Form; 2],
 ) -> Result<(), Refusal> {
     let header = Header::parse(message).ok_or(Refusal::Malformed)?;
     let payload = message.get(limits::PACKET_HEADER_BYTES..).unwrap_or_default();
     let body = payload.get(5..).unwrap_or_default();
-    let params = u16::try_from(types.len() / 2).unwrap_or(u16::MAX);
-    let (head, values) = ExecuteHead::parse(body, params).map_err(|_| Refusal::WrongArguments)?;
-    let grown = header.len.saturating_add(types.len());
-    let lacks = head.types.is_none() && !types.is_empty();
-    let fits = !header.continues() && grown < limits::PACKET_CHUNK_BYTES_MAX;
-    if lacks && !fits && !is_told {
-        return Err(Refusal::NeedsPreparing);
+    let params = u16::try_from(types.all.len() / 2).unwrap_or(u16::MAX);
+    let parsed = ExecuteHead::parse(body, params, from);
+    let (head, values) = parsed.map_err(|_| Refusal::WrongArguments)?;
+    let is_known = from == to && (head.is_told() || types.is_told);
+    let read = payload.len().saturating_sub(values.len());
+    let begins = out.len();
+    for head in [Some(head.clone().retold(types.all, to)), is_known.then_some(head)] {
+        let Some(head) = head else { break };
+        out.truncate(begins);
+        out.extend_from_slice(&header.encode());
+        head.write(out, server_id);
+        let written = out.len().saturating_sub(begins + limits::PACKET_HEADER_BYTES);
+        let len = header.len.saturating_sub(read).saturating_add(written);
+        let may_change = !header.continues() && len < limits::PACKET_CHUNK_BYTES_MAX;
+        if len != header.len && !may_change {
+            continue;
+        }
+        if let Some(place) = out.get_mut(begins..begins + limits::PACKET_HEADER_BYTES) {
+            place.copy_from_slice(&Header { len, ..header }.encode());
+        }
+        out.extend_from_slice(values);
+        return Ok(());
     }
-    let adds = lacks && fits;
-    let len = if adds { grown } else { header.len };
-    out.extend_from_slice(&Header { len, ..header }.encode());
-    let types = if adds { Some(types) } else { head.types };
-    ExecuteHead { types, ..head }.write(out, server_id);
-    out.extend_from_slice(values);
-    Ok(())
+    out.truncate(begins);
+    Err(if from == to { Refusal::NeedsPreparing } else { Refusal::TooLarge })
 }

@@ -1,37 +1,42 @@
 //! The accounts of one server's connections: who has which, who may have the next.
 //!
 //! Pure bookkeeping for `backend`'s pool, which holds the sockets under the same `Slot`s and does
-//! what a `Decision` says. Always: idle + leased + opening <= the limit. While anybody waits
-//! nothing is idle, so that nobody can overtake the ones that wait.
+//! what a `Decision` says. Always: idle + leased + opening <= the limit. A part of them is a reserve
+//! (`share`): it is for short statements, while what is not short fills the rest. Nobody is
+//! overtaken by one of its kind.
 
 mod idle;
 mod line;
+mod place;
 #[cfg(any(test, feature = "sim"))]
 mod probe;
+mod share;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use idle::Shelf;
+use place::{Places, State};
 #[cfg(any(test, feature = "sim"))]
 pub use probe::probe;
+pub use share::Stay;
+use share::{Lines, Shares, Waiter};
 
 use crate::limits;
+use crate::wire::capability::Capabilities;
 
 /// The connections of one server, over all accounts.
 #[derive(Debug)]
 pub struct Ledger {
-    connections_max: usize,
+    shares: Shares,
     waiters_max: usize,
-    places: Vec<Place>,
-    /// Indices of `places` that nobody uses.
-    free: Vec<u32>,
+    places: Places,
     shelf: Shelf,
-    /// By order of arrival.
-    waiting: BTreeMap<u64, Waiter>,
+    lines: Lines,
     tickets: HashMap<u64, Standing>,
-    arrivals: u64,
     returns: u64,
+    /// The latest that it was told.
+    now: Option<Instant>,
 }
 
 /// The number of one connection; never used again for another one.
@@ -46,8 +51,8 @@ pub struct Slot {
 pub struct Key {
     /// Whose login; the caller's own numbering.
     pub account: u64,
-    /// Whether CLIENT_FOUND_ROWS was asked for.
-    pub found_rows: bool,
+    /// What its login agreed on, where logins differ.
+    pub shared: Capabilities,
 }
 
 /// What a session needs.
@@ -63,6 +68,10 @@ pub struct Wanted {
     pub needs_clean: bool,
     /// The connection that this session gave back last.
     pub last: Option<Slot>,
+    /// For how long.
+    pub stay: Stay,
+    /// When it asks.
+    pub now: Instant,
 }
 
 /// A connection that is given back.
@@ -117,93 +126,99 @@ pub struct Counts {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    generation: u32,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum State {
-    Free,
-    Opening(Key),
-    Leased {
-        key: Key,
-        owner: u64,
-    },
-    Idle {
-        key: Key,
-        idle: Idle,
-        turn: u64,
-    },
-    /// Given to a waiter that has not taken it yet; `was` goes back when it never does.
-    Promised {
-        was: Option<(Key, Idle)>,
-    },
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Waiter {
-    ticket: u64,
-    key: Key,
-    needs_clean: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
 enum Standing {
     Waiting(u64),
-    Granted(Decision, Key),
+    Granted(Decision, Wanted),
 }
 
 impl Ledger {
     /// A server without connections.
     pub fn new(connections_max: u32, waiters_max: usize) -> Ledger {
         Ledger {
-            connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
+            shares: Shares::of(connections_max),
             waiters_max: waiters_max.min(limits::POOL_WAITERS_MAX),
-            places: Vec::new(),
-            free: Vec::new(),
+            places: Places::default(),
             shelf: Shelf::default(),
-            waiting: BTreeMap::new(),
+            lines: Lines::default(),
             tickets: HashMap::new(),
-            arrivals: 0,
             returns: 0,
+            now: None,
         }
     }
 
     /// Asks for a connection. `ticket` names the asker should it have to wait.
     pub fn acquire(&mut self, wanted: &Wanted, ticket: u64) -> Decision {
-        let key = wanted.key;
-        if let Some(slot) = self.acquire_idle(wanted) {
-            return Decision::Reuse(slot);
-        }
-        if self.total() < self.connections_max {
-            return self.open(key);
-        }
-        if let Some(index) = self.shelf.longest() {
-            self.unshelve(index);
-            self.set(index, State::Opening(key));
-            return self.slot(index).map_or(Decision::Refuse, Decision::CloseThenOpen);
-        }
-        self.enqueue(wanted, ticket)
+        let mut wanted = *wanted;
+        if self.admits(&mut wanted) { self.take(&wanted) } else { self.enqueue(&wanted, ticket) }
     }
 
-    /// A connection that is there already, if there is one for the asker; else nothing happens.
+    /// A connection that is there already, if there is one that the asker may have; else nothing
+    /// happens.
     pub fn acquire_idle(&mut self, wanted: &Wanted) -> Option<Slot> {
+        let mut wanted = *wanted;
+        if !self.admits(&mut wanted) {
+            return None;
+        }
+        let index = self.known(&wanted)?;
+        let decision = self.set_aside(index, Decision::Reuse);
+        self.redeem(decision, &wanted)?.slot()
+    }
+
+    /// Whether the asker may have a connection now. What turns out to be long is marked as that.
+    fn admits(&mut self, wanted: &mut Wanted) -> bool {
+        self.tick(wanted.now);
+        let busy = self.busy();
+        if self.shares.are_open(busy) {
+            return true;
+        }
+        let Stay::Short(shape) = wanted.stay else { return false };
+        if self.places.has_long(shape, self.now) {
+            wanted.stay = Stay::Long;
+            return false;
+        }
+        self.are_open_to_short(busy) && !self.lines.has_short()
+    }
+
+    fn take(&mut self, wanted: &Wanted) -> Decision {
+        let decision = self.promise(wanted);
+        self.redeem(decision, wanted).unwrap_or(Decision::Refuse)
+    }
+
+    /// An idle connection that will do.
+    fn known(&self, wanted: &Wanted) -> Option<u32> {
         let (key, needs_clean) = (wanted.key, wanted.needs_clean);
-        let shelved = self
-            .own(wanted)
+        self.own(wanted)
             .or_else(|| self.shelf.unowned_in_state(key, wanted.state, needs_clean))
-            .or_else(|| self.shelf.unowned(key, needs_clean));
-        let is_full = self.total() >= self.connections_max;
-        // Somebody may come back for what is on it: rather another one, while there may be more.
-        let index = shelved.or_else(|| self.shelf.owned(key, needs_clean).filter(|_| is_full))?;
-        self.reuse(index).slot()
+            .or_else(|| self.shelf.unowned(key, needs_clean))
+            .or_else(|| {
+                // Somebody may come back for what is on it: rather another one, while there may be
+                // more.
+                let may_open = self.total() < self.shares.most;
+                (!may_open).then(|| self.shelf.owned(key, needs_clean)).flatten()
+            })
+    }
+
+    /// The best there is, set aside.
+    fn promise(&mut self, wanted: &Wanted) -> Decision {
+        if let Some(index) = self.known(wanted) {
+            return self.set_aside(index, Decision::Reuse);
+        }
+        if self.total() < self.shares.most {
+            return self.places.add().map_or(Decision::Refuse, |index| {
+                self.places.set(index, State::Promised { was: None });
+                self.places.slot(index).map_or(Decision::Refuse, Decision::Open)
+            });
+        }
+        match self.shelf.longest() {
+            Some(index) => self.set_aside(index, Decision::CloseThenOpen),
+            None => Decision::Refuse,
+        }
     }
 
     /// The connection that the asker itself gave back last, if nobody took it since.
     fn own(&self, wanted: &Wanted) -> Option<u32> {
         let slot = wanted.last?;
-        match self.state(slot)? {
+        match self.places.state(slot)? {
             State::Idle { key, idle, .. }
                 if *key == wanted.key
                     && idle.session == wanted.session
@@ -216,80 +231,86 @@ impl Ledger {
         }
     }
 
-    fn reuse(&mut self, index: u32) -> Decision {
-        let Some((key, idle)) = self.unshelve(index) else { return Decision::Refuse };
-        self.set(index, State::Leased { key, owner: idle.session });
-        self.slot(index).map_or(Decision::Refuse, Decision::Reuse)
+    fn set_aside(&mut self, index: u32, decision: fn(Slot) -> Decision) -> Decision {
+        let was = self.unshelve(index);
+        self.places.set(index, State::Promised { was });
+        self.places.slot(index).map_or(Decision::Refuse, decision)
     }
 
-    fn open(&mut self, key: Key) -> Decision {
-        let index = self.free.pop().or_else(|| {
-            let index = u32::try_from(self.places.len()).ok()?;
-            self.places.push(Place { generation: 0, state: State::Free });
-            Some(index)
-        });
-        let Some(index) = index else { return Decision::Refuse };
-        self.set(index, State::Opening(key));
-        self.slot(index).map_or(Decision::Refuse, Decision::Open)
+    /// What was set aside is the asker's.
+    fn redeem(&mut self, decision: Decision, wanted: &Wanted) -> Option<Decision> {
+        let slot = decision.slot()?;
+        let &State::Promised { was } = self.places.state(slot)? else { return None };
+        let stay = wanted.stay;
+        let state = match (decision, was) {
+            (Decision::Reuse(_), Some((key, idle))) => {
+                let since = self.now.unwrap_or(wanted.now);
+                State::Leased { key, owner: idle.session, stay, since }
+            }
+            _ => State::Opening { key: wanted.key, stay },
+        };
+        self.places.set(slot.index, state);
+        Some(decision)
     }
 
     fn enqueue(&mut self, wanted: &Wanted, ticket: u64) -> Decision {
-        if self.waiting.len() >= self.waiters_max || self.tickets.contains_key(&ticket) {
+        if self.lines.len() >= self.waiters_max || self.tickets.contains_key(&ticket) {
             return Decision::Refuse;
         }
-        self.arrivals = self.arrivals.wrapping_add(1);
-        self.tickets.insert(ticket, Standing::Waiting(self.arrivals));
-        let waiter = Waiter { ticket, key: wanted.key, needs_clean: wanted.needs_clean };
-        self.waiting.insert(self.arrivals, waiter);
+        let arrival = self.lines.join(Waiter { ticket, wanted: *wanted });
+        self.tickets.insert(ticket, Standing::Waiting(arrival));
         Decision::Wait
     }
 
     /// A leased connection is given back; the first that waits gets it.
     pub fn release(&mut self, slot: Slot, idle: Idle) -> Option<Handover> {
-        let &State::Leased { key, .. } = self.state(slot)? else { return None };
-        self.offer(slot.index, Some((key, idle)))
+        let &State::Leased { key, .. } = self.places.state(slot)? else { return None };
+        self.put_back(slot.index, Some((key, idle)));
+        self.review(idle.since)
     }
 
     /// A connection is closed, whatever it was; its place goes to the first that waits.
     pub fn closed(&mut self, slot: Slot) -> Option<Handover> {
-        match self.state(slot)? {
+        match self.places.state(slot)? {
             State::Idle { .. } => {
                 self.unshelve(slot.index);
             }
-            State::Leased { .. } | State::Opening(_) => {}
+            State::Leased { .. } | State::Opening { .. } => {}
             // Whoever claims it will find out, and say so then.
             State::Promised { .. } | State::Free => return None,
         }
-        self.offer(slot.index, None)
+        self.put_back(slot.index, None);
+        self.hand_over()
     }
 
     /// The login succeeded: the connection is leased to whoever opened it. False if it was no
     /// connection being opened.
-    pub fn opened(&mut self, slot: Slot) -> bool {
-        let Some(&State::Opening(key)) = self.state(slot) else { return false };
-        self.set(slot.index, State::Leased { key, owner: 0 });
+    pub fn opened(&mut self, slot: Slot, now: Instant) -> bool {
+        let Some(&State::Opening { key, stay }) = self.places.state(slot) else { return false };
+        self.places.set(slot.index, State::Leased { key, owner: 0, stay, since: now });
         true
     }
 
     /// The login failed; its place goes to the first that waits.
     pub fn open_failed(&mut self, slot: Slot) -> Option<Handover> {
-        let State::Opening(_) = self.state(slot)? else { return None };
-        self.offer(slot.index, None)
+        let State::Opening { .. } = self.places.state(slot)? else { return None };
+        self.put_back(slot.index, None);
+        self.hand_over()
+    }
+
+    /// Whoever has this connection says something long over it.
+    pub fn prolong(&mut self, slot: Slot) {
+        if let Some(&State::Leased { key, owner, since, .. }) = self.places.state(slot) {
+            self.places.set(slot.index, State::Leased { key, owner, stay: Stay::Long, since });
+        }
     }
 
     /// A waiter takes what was handed over; from then it is as if `acquire` had answered so.
     /// `None`: it is not its turn.
     pub fn claim(&mut self, ticket: u64) -> Option<Decision> {
-        let &Standing::Granted(decision, key) = self.tickets.get(&ticket)? else { return None };
+        let &Standing::Granted(decision, wanted) = self.tickets.get(&ticket)? else { return None };
         self.tickets.remove(&ticket);
-        let slot = decision.slot()?;
-        let &State::Promised { was } = self.state(slot)? else { return None };
-        let state = match (decision, was) {
-            (Decision::Reuse(_), Some((key, idle))) => State::Leased { key, owner: idle.session },
-            _ => State::Opening(key),
-        };
-        self.set(slot.index, state);
-        Some(decision)
+        self.redeem(decision, &wanted)
     }
 
     /// A waiter gives up, in time or too late: what it was given goes to the next. May be called
@@ -297,20 +318,62 @@ impl Ledger {
     pub fn cancel(&mut self, ticket: u64) -> Option<Handover> {
         match self.tickets.remove(&ticket)? {
             Standing::Waiting(arrival) => {
-                self.waiting.remove(&arrival);
+                self.lines.leave(arrival);
                 None
             }
             Standing::Granted(decision, _) => {
                 let slot = decision.slot()?;
-                let &State::Promised { was } = self.state(slot)? else { return None };
-                self.offer(slot.index, was)
+                let &State::Promised { was } = self.places.state(slot)? else { return None };
+                self.put_back(slot.index, was);
+                self.hand_over()
             }
         }
     }
 
+    /// Time has passed: what was short may be long by now, and the reserve open. To be called
+    /// again while it hands something over.
+    pub fn review(&mut self, now: Instant) -> Option<Handover> {
+        self.tick(now);
+        self.hand_over()
+    }
+
+    /// Sets aside what there is for the first that may have it.
+    fn hand_over(&mut self) -> Option<Handover> {
+        if self.lines.len() == 0 {
+            return None;
+        }
+        let busy = self.busy();
+        let waiter = if self.shares.are_open(busy) {
+            self.lines.pop()?
+        } else if self.lines.has_short() && self.are_open_to_short(busy) {
+            let (places, now) = (&self.places, self.now);
+            self.lines.pop_short(|shape| places.has_long(shape, now))?
+        } else {
+            return None;
+        };
+        let decision = self.promise(&waiter.wanted);
+        self.tickets.insert(waiter.ticket, Standing::Granted(decision, waiter.wanted));
+        Some(Handover { ticket: waiter.ticket, decision })
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.now = self.now.max(Some(now));
+    }
+
+    /// Those that are not idle.
+    fn busy(&self) -> usize {
+        self.total().saturating_sub(self.shelf.len())
+    }
+
+    fn are_open_to_short(&self, busy: usize) -> bool {
+        // Those are counted only when there is no other way.
+        busy < self.shares.most
+            && self.shares.are_open_to_short(busy, self.places.count_short(self.now))
+    }
+
     /// A session has ended: what it left on its last connection is nobody's.
     pub fn disown(&mut self, slot: Slot, session: u64) {
-        match self.state(slot) {
+        match self.places.state(slot) {
             Some(&State::Idle { key, mut idle, turn }) if idle.session == session => {
                 self.unshelve(slot.index);
                 idle.session = 0;
@@ -318,7 +381,7 @@ impl Ledger {
             }
             Some(&State::Promised { was: Some((key, mut idle)) }) if idle.session == session => {
                 idle.session = 0;
-                self.set(slot.index, State::Promised { was: Some((key, idle)) });
+                self.places.set(slot.index, State::Promised { was: Some((key, idle)) });
             }
             _ => {}
         }
@@ -327,18 +390,15 @@ impl Ledger {
     /// Takes out the connections that were idle for `idle_max`. The caller closes each and then
     /// says `closed`: until then they count.
     pub fn expire(&mut self, now: Instant, idle_max: Duration) -> Vec<Slot> {
-        let old = |place: &Place| match place.state {
-            State::Idle { idle, .. } => now.saturating_duration_since(idle.since) >= idle_max,
-            _ => false,
-        };
-        let indices = (0u32..).zip(&self.places).filter(|(_, place)| old(place));
-        let indices: Vec<u32> = indices.map(|(index, _)| index).collect();
-        indices.into_iter().filter_map(|index| self.reuse(index).slot()).collect()
+        let old = |idle: &Idle| now.saturating_duration_since(idle.since) >= idle_max;
+        let old = self.places.idle().filter(|(_, idle)| old(idle)).map(|(index, _)| index);
+        let indices: Vec<u32> = old.collect();
+        indices.into_iter().filter_map(|index| self.withdraw(index, now)).collect()
     }
 
     /// Whose implicit state is on a connection that is leased or idle; 0 for nobody's.
     pub fn owner(&self, slot: Slot) -> u64 {
-        match self.state(slot) {
+        match self.places.state(slot) {
             Some(State::Leased { owner, .. }) => *owner,
             Some(State::Idle { idle, .. }) => idle.session,
             _ => 0,
@@ -347,93 +407,43 @@ impl Ledger {
 
     /// How many connections are where.
     pub fn counts(&self) -> Counts {
-        let mut counts = Counts { waiting: self.waiting.len(), ..Counts::default() };
-        for place in &self.places {
-            match place.state {
-                State::Free => {}
-                State::Idle { .. } => counts.idle += 1,
-                State::Leased { .. } | State::Promised { .. } => counts.leased += 1,
-                State::Opening(_) => counts.opening += 1,
-            }
-        }
-        counts
+        Counts { waiting: self.lines.len(), ..self.places.counts() }
     }
 
     /// Connections that exist or are about to.
     pub fn total(&self) -> usize {
-        self.places.len().saturating_sub(self.free.len())
+        self.places.total()
     }
 
-    /// Gives a connection, or the place for one, to the first that waits; else keeps it.
-    fn offer(&mut self, index: u32, was: Option<(Key, Idle)>) -> Option<Handover> {
-        let waiter = self.waiting.pop_first().map(|(_, waiter)| waiter);
-        if was.is_none() {
-            self.renew(index);
+    /// Takes an idle connection out: it counts until it is closed.
+    fn withdraw(&mut self, index: u32, now: Instant) -> Option<Slot> {
+        let (key, idle) = self.unshelve(index)?;
+        let (owner, stay) = (idle.session, Stay::default());
+        self.places.set(index, State::Leased { key, owner, stay, since: now });
+        self.places.slot(index)
+    }
+
+    /// A connection that is idle from now on, or the place of one that is no more.
+    fn put_back(&mut self, index: u32, was: Option<(Key, Idle)>) {
+        match was {
+            Some((key, idle)) => {
+                self.returns = self.returns.wrapping_add(1);
+                self.shelve(index, key, idle, self.returns);
+            }
+            None => self.places.remove(index),
         }
-        let Some(waiter) = waiter else {
-            match was {
-                Some((key, idle)) => {
-                    self.returns = self.returns.wrapping_add(1);
-                    self.shelve(index, key, idle, self.returns);
-                }
-                None => self.free.push(index),
-            }
-            return None;
-        };
-        let slot = self.slot(index)?;
-        let decision = match was {
-            None => Decision::Open(slot),
-            Some((key, idle)) if key == waiter.key && (idle.clean || !waiter.needs_clean) => {
-                Decision::Reuse(slot)
-            }
-            Some(_) => Decision::CloseThenOpen(slot),
-        };
-        self.set(index, State::Promised { was });
-        self.tickets.insert(waiter.ticket, Standing::Granted(decision, waiter.key));
-        Some(Handover { ticket: waiter.ticket, decision })
     }
 
     fn shelve(&mut self, index: u32, key: Key, idle: Idle, turn: u64) {
         self.shelf.put(index, key, idle, turn);
-        self.set(index, State::Idle { key, idle, turn });
+        self.places.set(index, State::Idle { key, idle, turn });
     }
 
     /// Takes an idle connection off the shelf; the caller says at once what it is now.
     fn unshelve(&mut self, index: u32) -> Option<(Key, Idle)> {
-        let State::Idle { key, idle, turn } = self.place(index)?.state else { return None };
+        let &State::Idle { key, idle, turn } = self.places.state_at(index)? else { return None };
         self.shelf.take(index, key, idle, turn);
         Some((key, idle))
-    }
-
-    /// Another connection from here on: old slots of this index mean nothing any more.
-    fn renew(&mut self, index: u32) {
-        if let Some(place) = self.place_mut(index) {
-            place.generation = place.generation.wrapping_add(1);
-            place.state = State::Free;
-        }
-    }
-
-    fn set(&mut self, index: u32, state: State) {
-        if let Some(place) = self.place_mut(index) {
-            place.state = state;
-        }
-    }
-
-    fn state(&self, slot: Slot) -> Option<&State> {
-        let place = self.place(slot.index).filter(|place| place.generation == slot.generation)?;
-        Some(&place.state)
-    }
-
-    fn slot(&self, index: u32) -> Option<Slot> {
-        self.place(index).map(|place| Slot { index, generation: place.generation })
-    }
-
-    fn place(&self, index: u32) -> Option<&Place> {
-        self.places.get(usize::try_from(index).ok()?)
-    }
-
-    fn place_mut(&mut self, index: u32) -> Option<&mut Place> {
-        self.places.get_mut(usize::try_from(index).ok()?)
     }
 }
 

@@ -30,6 +30,19 @@ pub struct Choice {
     pub why: Why,
 }
 
+impl Choice {
+    /// What the server is asked as.
+    #[must_use]
+    pub fn role(self) -> Role {
+        match self.why {
+            Why::Sticky | Why::Balanced => Role::Reader,
+            Why::Primary | Why::NoReplicaFresh | Why::NoReplicaUp | Why::NoReplicaConfigured => {
+                Role::Primary
+            }
+        }
+    }
+}
+
 /// Why this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
@@ -72,6 +85,11 @@ impl Want {
     /// Any replica that is up, whatever it has seen: to be asked about, not to be read from.
     pub fn careless(self) -> Want {
         Want { role: Role::Reader, floor: Ordinal(0), sticky: None, avoid: self.avoid }
+    }
+
+    /// A replica in the primary's place, which has applied so much.
+    pub fn at_replica(self, floor: Ordinal) -> Want {
+        Want { role: Role::Reader, floor, sticky: None, ..self }
     }
 
     /// The same, anywhere but there.

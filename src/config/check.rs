@@ -29,6 +29,7 @@ const PORT: u16 = 3306;
 pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     let listen = listener(raw, "listen", mistakes);
     let unix = unix(raw, mistakes);
+    let unix_takeover = raw.flag("unix_takeover", mistakes);
     let proxy_protocol_from = networks(raw, "proxy_protocol_from", mistakes);
     let primary = primary(raw, mistakes);
     let replicas = replicas(raw, mistakes);
@@ -51,6 +52,7 @@ pub(super) fn check(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Rules> {
     Some(Rules {
         listen: listen?,
         unix,
+        unix_takeover: unix_takeover?,
         proxy_protocol_from,
         primary: primary?,
         replicas,

@@ -55,6 +55,13 @@ pub(super) const KEYS: &[Key] = &[
         "A Unix socket where clients on the same machine connect too; everybody there may open it.",
     ),
     key(
+        "unix_takeover",
+        "false",
+        Kind::Flag,
+        "Who listens at `unix` already is relieved once this process can serve: a rollout where the \
+         new one starts before the old one ends.",
+    ),
+    key(
         "proxy_protocol_from",
         "",
         Kind::List("a network each, such as 10.0.0.0/8"),
@@ -100,7 +107,7 @@ pub(super) const KEYS: &[Key] = &[
         "on_primary_loss",
         "serve-stale",
         Kind::Word(&["serve-stale", "refuse"]),
-        "While no primary can be reached, reads are served by replicas that have what was known \
+        "While no primary can be reached, or it is read-only, reads are served as of what was known \
          last (counted), or refused.",
     ),
     key(
@@ -210,7 +217,8 @@ pub(super) const KEYS: &[Key] = &[
         "pool.max_connections_per_server",
         "100",
         Kind::Whole { min: 1, max: limits::CLIENTS_MAX as u64 },
-        "Connections that are opened to one server, over all accounts.",
+        "Connections that are opened to one server, over all accounts. A fifth of them is a reserve, \
+         open to short statements when others have turned out to be long.",
     ),
     key(
         "pool.wait_ms_max",
@@ -241,8 +249,8 @@ pub(super) const KEYS: &[Key] = &[
         "freshness.keyed_tables",
         "",
         Kind::List("a table and a column each, such as *_mymeta.object_id"),
-        "More tables whose writes are told apart by the values of a column; WordPress's options, \
-         metadata and shop sessions are.",
+        "More columns by whose values the writes of a table are told apart, up to six of each table; \
+         those that WordPress and WooCommerce look for are.",
     ),
     key(
         "freshness.replica_wait_ms",

@@ -22,6 +22,8 @@ pub struct Rules {
     pub listen: SocketAddr,
     /// The Unix socket where they connect too, if any.
     pub unix: Option<PathBuf>,
+    /// Who listens there already is relieved.
+    pub unix_takeover: bool,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol_from: Vec<AddressRange>,
     /// `host:port` of the server that takes writes.

@@ -153,6 +153,7 @@ fn doors_are_told_what_they_may_be() {
     const PATH: &str =
         "must be a path from the root, of 107 bytes at most, such as /run/forebay/mysql.sock";
     check("unix = '/run/forebay/mysql.sock'", "ok");
+    check("unix_takeover = true", "ok");
     check("unix = 'mysql.sock'", &format!("unix = \"mysql.sock\": {PATH}"));
     let long = format!("/{}", "x".repeat(107));
     check(&format!("unix = '{long}'"), &format!("unix = {long:?}: {PATH}"));

@@ -46,7 +46,8 @@ pub struct TableRows<'a> {
 pub enum Rows<'a> {
     /// Any of them.
     All,
-    /// Those with these keys and no others. An empty list is no row.
+    /// Those with these keys and no others. An empty list is no row. A read's are of one column: one
+    /// that compares several needs no more than the least of their floors.
     Keys(&'a [Key]),
 }
 
@@ -378,12 +379,17 @@ impl Table {
         });
     }
 
+    /// The last write of unknown values in the key's column.
+    fn of_any(&self, key: &Key) -> Option<Ordinal> {
+        self.keys.get(&key.any()?).copied()
+    }
+
     fn of(&self, rows: Rows<'_>) -> Ordinal {
         match rows {
             Rows::All => self.any,
             Rows::Keys(keys) => {
-                let floors = keys.iter().filter_map(|key| self.keys.get(key).copied());
-                floors.fold(self.whole, Ordinal::max)
+                let of = |key: &Key| self.keys.get(key).copied().max(self.of_any(key));
+                keys.iter().filter_map(of).fold(self.whole, Ordinal::max)
             }
         }
     }

@@ -6,15 +6,30 @@
 
 use crate::limits;
 
-/// One key of a table.
+/// One key of a table: a column, by where it stands among the table's, and a value of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// No value: the rows of an options table that are loaded with each page.
     Autoloaded,
+    /// Whatever the column holds: written with a value that is not known, it covers all of them.
+    Any {
+        /// The column.
+        column: u16,
+    },
     /// A whole number.
-    Integer(i128),
+    Integer {
+        /// The column.
+        column: u16,
+        /// The number.
+        value: i128,
+    },
     /// Printable ASCII in lower case, without the blanks at its end.
-    Text(Box<[u8]>),
+    Text {
+        /// The column.
+        column: u16,
+        /// The folded text.
+        value: Box<[u8]>,
+    },
 }
 
 /// A collation in which the keys' folding is safe. Only `parse` makes one.
@@ -68,28 +83,40 @@ impl Key {
     /// A text, in the column's character set or in one that shares its ASCII. `None`: a byte of it
     /// may be folded in ways that are not known here, or it is too long.
     #[must_use]
-    pub fn text(_: Collation, bytes: &[u8]) -> Option<Key> {
+    pub fn text(column: u16, _: Collation, bytes: &[u8]) -> Option<Key> {
         let blanks = bytes.iter().rev().take_while(|byte| **byte == b' ').count();
         let text = bytes.get(..bytes.len() - blanks)?;
         let plain = text.len() <= limits::KEY_BYTES_MAX
             && text.iter().all(|byte| matches!(byte, 0x20..=0x7e));
-        plain.then(|| Key::Text(text.to_ascii_lowercase().into()))
+        plain.then(|| Key::Text { column, value: text.to_ascii_lowercase().into() })
     }
 
     /// A whole number.
     #[must_use]
-    pub fn integer(value: i128) -> Key {
-        Key::Integer(value)
+    pub fn integer(column: u16, value: i128) -> Key {
+        Key::Integer { column, value }
     }
 
     /// A whole number in decimal digits, with no more than a minus sign before them.
     #[must_use]
-    pub fn integer_text(digits: &[u8]) -> Option<Key> {
+    pub fn integer_text(column: u16, digits: &[u8]) -> Option<Key> {
         let first = digits.first()?;
         if !first.is_ascii_digit() && *first != b'-' {
             return None;
         }
-        std::str::from_utf8(digits).ok()?.parse().ok().map(Key::Integer)
+        let value = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        Some(Key::Integer { column, value })
+    }
+
+    /// The key that covers all of its column. `None`: it is of no column.
+    #[must_use]
+    pub fn any(&self) -> Option<Key> {
+        match *self {
+            Key::Autoloaded => None,
+            Key::Any { column } | Key::Integer { column, .. } | Key::Text { column, .. } => {
+                Some(Key::Any { column })
+            }
+        }
     }
 }
 
@@ -100,8 +127,9 @@ mod tests {
     #[test]
     fn texts_are_folded() {
         let check = |a: &str, b: &str, same: bool| {
-            let key =
-                |text: &str| Key::text(Collation::parse(b"utf8mb4_bin").unwrap(), text.as_bytes());
+            let key = |text: &str| {
+                Key::text(1, Collation::parse(b"utf8mb4_bin").unwrap(), text.as_bytes())
+            };
             let equal = matches!((key(a), key(b)), (Some(a), Some(b)) if a == b);
             assert_eq!(equal, same, "{a:?} {b:?}");
         };
@@ -123,7 +151,8 @@ mod tests {
     #[test]
     fn numbers_have_one_form() {
         let check = |text: &str, expected: Option<i128>| {
-            assert_eq!(Key::integer_text(text.as_bytes()), expected.map(Key::integer), "{text:?}");
+            let expected = expected.map(|value| Key::integer(1, value));
+            assert_eq!(Key::integer_text(1, text.as_bytes()), expected, "{text:?}");
         };
         check("0", Some(0));
         check("007", Some(7));

@@ -195,6 +195,15 @@ impl Pending {
         }
     }
 
+    /// There is nobody to ask: what is not known of these writes is waited for no more. Where time
+    /// has to do, it goes on to do.
+    pub fn give_up_unresolved(&mut self) {
+        if self.window.is_none() && self.base.position.is_some() {
+            let entries = std::iter::once(&mut self.base).chain(&mut self.entries);
+            entries.for_each(|entry| entry.unresolved = false);
+        }
+    }
+
     /// The last write that a fence has to resolve.
     pub fn last_unresolved(&self) -> Option<Ordinal> {
         let mut entries = self.entries.iter().rev().chain([&self.base]);

@@ -123,7 +123,7 @@ fn a_write_sends_its_schema_to_the_primary_till_it_is_applied() {
 }
 
 fn key(text: &str) -> Key {
-    Key::text(Collation::parse(b"binary").unwrap(), text.as_bytes()).unwrap()
+    Key::text(1, Collation::parse(b"binary").unwrap(), text.as_bytes()).unwrap()
 }
 
 #[test]
@@ -375,7 +375,7 @@ impl Place {
     fn touched<T>(self, then: impl FnOnce(&Touched<'_>) -> T) -> T {
         const NAMES: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
         let name = |number: u8| NAMES[usize::from(number)];
-        let keys = self.2.map(|key| [Key::integer(key.into())]);
+        let keys = self.2.map(|key| [Key::integer(1, key.into())]);
         match self {
             Place(None, ..) => then(&Touched::Everything),
             Place(Some(a), None, _) => then(&Touched::Schemas(&[name(a)])),

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::closure::{Closure, Name};
 use super::floor::{Rows, TableRows, Touched};
 use super::key::Key;
-use super::keyed::{KeyColumns, KeyKind, may_autoload};
+use super::key_set::KeySet;
+use super::keyed::{KeyColumns, may_autoload};
 use crate::limits;
 use crate::wire::binlog::{self, Body, Event, Gtid, Query, TableMap, Value};
 
@@ -50,7 +51,7 @@ pub struct Whole {
 #[derive(Debug, PartialEq, Eq)]
 enum Extent {
     All,
-    Keys(BTreeSet<Key>),
+    Keys(KeySet),
 }
 
 impl Transaction {
@@ -181,14 +182,11 @@ impl Whole {
         if self.everything {
             return;
         }
-        let known = self.tables.entry(name).or_insert_with(|| Extent::Keys(BTreeSet::new()));
+        let known = self.tables.entry(name).or_insert_with(|| Extent::Keys(KeySet::default()));
         match (&mut *known, extent) {
-            (Extent::Keys(known), Extent::Keys(mut more)) => known.append(&mut more),
+            (Extent::Keys(known), Extent::Keys(more)) => known.append(more),
             (known, Extent::All) => *known = Extent::All,
             (Extent::All, _) => {}
-        }
-        if matches!(known, Extent::Keys(keys) if keys.len() > limits::FLOOR_KEYS_PER_WRITE_MAX) {
-            *known = Extent::All;
         }
     }
 
@@ -206,7 +204,7 @@ impl Whole {
             .map(|(name, extent)| {
                 let keys = match extent {
                     Extent::All => None,
-                    Extent::Keys(keys) => Some(keys.iter().cloned().collect()),
+                    Extent::Keys(keys) => Some(keys.to_vec()),
                 };
                 (name, keys)
             })
@@ -243,32 +241,28 @@ impl Whole {
 
 impl Layout {
     /// The keys of these rows, before and after. `None`: they may be any rows of their table.
-    fn keys(&self, map: &TableMap, rows: &binlog::Rows<'_>) -> Option<BTreeSet<Key>> {
-        let column = self.columns.find(&map.schema, &map.table)?;
+    fn keys(&self, map: &TableMap, rows: &binlog::Rows<'_>) -> Option<KeySet> {
+        let table = self.columns.find(&map.schema, &map.table)?;
         if self.widths.get(&name_of(map)) != Some(&map.width) {
             return None;
         }
-        let (mut keys, mut is_plain) = (BTreeSet::new(), true);
-        let wanted = [column.index, column.autoload.unwrap_or(usize::MAX)];
-        let read = rows.read(map, wanted, |[value, autoload]| {
-            let key = match (column.kind, value) {
-                (KeyKind::Text(collation), Value::Bytes(text)) => Key::text(collation, text),
-                // Whether a number has a sign is not told: none that may look different if it has.
-                (KeyKind::Integer, Value::Integer(number @ 0..)) => {
-                    Some(Key::integer(number.into()))
-                }
-                _ => None,
-            };
-            is_plain &= key.is_some() && keys.len() <= limits::FLOOR_KEYS_PER_WRITE_MAX;
-            keys.extend(key.filter(|_| is_plain));
+        // The columns, and at the end the one that says what is loaded with each page.
+        let mut wanted = [usize::MAX; limits::KEY_COLUMNS_MAX + 1];
+        let indexes = table.columns.iter().map(|column| usize::from(column.index));
+        wanted.iter_mut().zip(indexes).for_each(|(wanted, index)| *wanted = index);
+        wanted[limits::KEY_COLUMNS_MAX] = table.autoload.unwrap_or(usize::MAX);
+        let mut keys = KeySet::default();
+        let read = rows.read(map, wanted, |[values @ .., autoload]| {
+            for (column, value) in table.columns.iter().zip(values) {
+                keys.insert(column.key_of(value));
+            }
             match autoload {
-                _ if column.autoload.is_none() => {}
+                _ if table.autoload.is_none() => {}
                 Value::Bytes(text) if !may_autoload(text) => {}
-                Value::Absent => is_plain = false,
-                _ => drop(keys.insert(Key::AUTOLOADED)),
+                _ => keys.insert(Key::AUTOLOADED),
             }
         });
-        (read.is_ok() && is_plain).then_some(keys)
+        read.is_ok().then_some(keys)
     }
 }
 

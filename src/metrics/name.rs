@@ -129,7 +129,8 @@ pub(super) const FOLLOWER_DELAY_SECONDS: Definition = Definition {
 pub(super) const READS_UNFENCED: Definition = counter(
     "forebay_reads_unfenced_total",
     &[],
-    "Reads of replicas while no primary could be reached: they have seen what was known last.",
+    "What was served while there was no primary that takes writes: reads, which have seen what was \
+     known last, settings and logins.",
 );
 pub(super) const OBSERVED_READS: Definition = counter(
     "forebay_observed_reads_total",

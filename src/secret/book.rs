@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
-use super::{Credentials, CryptoError, Digest, Throttle, nonce};
+use super::{Credentials, CryptoError, Digest, Throttle, is_equal, nonce};
 use crate::limits::{ACCOUNTS_MAX, PROOFS_AT_ONCE, PROOFS_KEPT_FOR_KNOWN, VERIFIERS_PER_NAME_MAX};
 use crate::wire::auth::{Digests, caching_sha2_stage2, native_stage2};
 
@@ -78,6 +78,8 @@ pub enum Recall {
     Fresh(Arc<Credentials>),
     /// Was right once and has to be proved anew.
     Stale(Arc<Credentials>),
+    /// Was right before some account was changed.
+    Void(Arc<Credentials>),
     /// Nothing fits.
     Unknown,
 }
@@ -145,9 +147,10 @@ impl Book {
             evict_oldest(&mut learned);
         }
         let entries = learned.entry(known.credentials.user.clone()).or_default();
-        if let Some(entry) = entries.iter_mut().find(|entry| entry.known.verifier == known.verifier)
-        {
+        let is_it = |entry: &&mut Entry| is_equal(&entry.known.verifier, &known.verifier);
+        if let Some(entry) = entries.iter_mut().find(is_it) {
             entry.proved_at = proved_at;
+            entry.is_void = proved_at.is_none();
             return Arc::clone(&entry.known.credentials);
         }
         if entries.len() >= VERIFIERS_PER_NAME_MAX {
@@ -157,7 +160,7 @@ impl Book {
             }
         }
         let credentials = Arc::clone(&known.credentials);
-        entries.push(Entry { known, proved_at });
+        entries.push(Entry { known, proved_at, is_void: proved_at.is_none() });
         credentials
     }
 
@@ -167,6 +170,16 @@ impl Book {
         self.voided.fetch_add(1, Ordering::AcqRel);
         for entry in learned.values_mut().flatten() {
             entry.proved_at = None;
+            entry.is_void = true;
+        }
+    }
+
+    /// There was nobody to ask for as long as a login may wait: who comes next does not wait again.
+    pub fn spare(&self, credentials: &Arc<Credentials>) {
+        let mut learned = lock(&self.learned);
+        let entries = learned.get_mut(&credentials.user).map(Vec::as_mut_slice).unwrap_or_default();
+        for entry in entries {
+            entry.is_void &= !Arc::ptr_eq(&entry.known.credentials, credentials);
         }
     }
 
@@ -180,7 +193,7 @@ impl Book {
         let verifier = credentials.expose(caching_sha2_stage2::<Digest>);
         let mut learned = lock(&self.learned);
         if let Some(entries) = learned.get_mut(&credentials.user) {
-            entries.retain(|entry| entry.known.verifier != verifier);
+            entries.retain(|entry| !is_equal(&entry.known.verifier, &verifier));
             if entries.is_empty() {
                 learned.remove(&credentials.user);
             }
@@ -246,6 +259,8 @@ impl Book {
                 let age = entry.proved_at.map(|at| now.saturating_duration_since(at));
                 if age.is_some_and(|age| age < self.fresh_for) {
                     Recall::Fresh(credentials)
+                } else if entry.is_void {
+                    Recall::Void(credentials)
                 } else {
                     Recall::Stale(credentials)
                 }
@@ -296,6 +311,8 @@ struct Entry {
     known: Known,
     /// None: the proof was voided.
     proved_at: Option<Instant>,
+    /// It has not been asked for since, nor was that tried in vain.
+    is_void: bool,
 }
 
 type Fingerprint = [u8; 32];

@@ -8,11 +8,12 @@ use std::fmt;
 
 use crate::cluster::Role;
 use crate::freshness::{
-    Freshness, Key, KeyColumn, KeyColumns, KeyKind, Ordinal, Rows, TableRows, Touched, Width, keyed,
+    Freshness, Key, KeyColumn, KeyColumns, KeyKind, KeyedTable, Ordinal, Rows, TableRows, Touched,
+    Width, keyed,
 };
 use crate::session::Session;
 use crate::session::plan::{Plan, Policy};
-use crate::sql::{KeySlot, LiteralKind, Statement, Table, key_literals};
+use crate::sql::{KeySlot, LiteralKind, Literals, Statement, Table};
 
 /// What asks for a floor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +26,12 @@ pub struct Deciding {
     pub table: String,
     /// The rows of it that are read; none: all.
     pub rows: Vec<Key>,
+    /// The column that tells which rows those are; none: another way does.
+    pub column: String,
 }
+
+/// Rows of a table that a read does not look beyond: a column of theirs, and its keys.
+type Named<'a> = (&'a str, Vec<Key>);
 
 impl fmt::Display for Deciding {
     /// Without what is in the rows.
@@ -82,21 +88,25 @@ impl Session {
             width: Width::Everything,
             table: String::new(),
             rows: Vec::new(),
+            column: String::new(),
         };
         if !it.tables_known || it.unfit.is_some() {
             return Some(everything());
         }
-        let keys = self.keys_read(it, text, freshness);
-        let each = it.reads.iter().enumerate().map(|(at, table)| {
-            let Some(schema) = self.schema_of(table) else { return everything() };
-            let rows = keys.get(at).and_then(Option::as_deref);
-            let (floor, width) = freshness.explain(&TableRows {
-                schema,
-                table: table.name.as_bytes(),
-                rows: rows.map_or(Rows::All, Rows::Keys),
-            });
-            let table = format!("{}.{}", String::from_utf8_lossy(schema), table.name);
-            Deciding { floor, width, table, rows: rows.unwrap_or_default().to_vec() }
+        let columns = freshness.key_columns();
+        let keys = self.keys_read(it, text, &columns);
+        let each = it.reads.iter().enumerate().map(|(at, read)| {
+            let Some(schema) = self.schema_of(read) else { return everything() };
+            let of = |rows, keys: &[Key], column: &str| {
+                let table = read.name.as_bytes();
+                let (floor, width) = freshness.explain(&TableRows { schema, table, rows });
+                let table = format!("{}.{}", String::from_utf8_lossy(schema), read.name);
+                Deciding { floor, width, table, rows: keys.to_vec(), column: column.to_owned() }
+            };
+            let named = keys.get(at).into_iter().flatten();
+            let by_keys = named.map(|(column, keys)| of(Rows::Keys(keys), keys, column));
+            let least = by_keys.min_by_key(|one| (one.floor, one.width));
+            least.unwrap_or_else(|| of(Rows::All, &[], ""))
         });
         each.max_by_key(|one| (one.floor, one.width))
     }
@@ -108,55 +118,39 @@ impl Session {
 
     /// The last write of the rows that it names. `None`: it is no less than that of whole tables.
     fn floor_by_keys(&self, it: &Statement, text: &[u8], freshness: &Freshness) -> Option<Ordinal> {
-        let keys = self.keys_read(it, text, freshness);
-        let any = keys.iter().any(Option::is_some);
+        let columns = freshness.key_columns();
+        let keys = self.keys_read(it, text, &columns);
+        let any = keys.iter().any(|named| !named.is_empty());
         any.then(|| self.floor_of(it, freshness, &keys))
     }
 
-    /// Of each table that it reads, the rows that it names.
-    fn keys_read(
+    /// Of each table that it reads, the rows that it names, by one column or by another: each of
+    /// them has all that it finds.
+    fn keys_read<'a>(
         &self,
         it: &Statement,
         text: &[u8],
-        freshness: &Freshness,
-    ) -> Vec<Option<Vec<Key>>> {
-        let columns = freshness.key_columns();
-        let mut keys: Vec<Option<Vec<Key>>> = vec![None; it.reads.len()];
+        columns: &'a KeyColumns,
+    ) -> Vec<Vec<Named<'a>>> {
+        let mut keys = vec![Vec::new(); it.reads.len()];
+        let mut literals = None;
         for slot in &it.keys {
-            if let Some(known @ None) = keys.get_mut(slot.table) {
-                *known = self.keys_of(it, slot, text, &columns);
+            let keyed = it
+                .reads
+                .get(slot.table)
+                .and_then(|table| columns.find(self.schema_of(table)?, table.name.as_bytes()));
+            if let (Some(keyed), Some(named)) = (keyed, keys.get_mut(slot.table))
+                && is_keyed(slot, keyed)
+            {
+                let literals = literals.get_or_insert_with(|| Literals::read(text, self.mode()));
+                named.extend(literals.of(slot).and_then(|values| named_by(slot, keyed, &values)));
             }
         }
         keys
     }
 
-    fn keys_of(
-        &self,
-        it: &Statement,
-        slot: &KeySlot,
-        text: &[u8],
-        columns: &KeyColumns,
-    ) -> Option<Vec<Key>> {
-        let table = it.reads.get(slot.table)?;
-        let column = columns.find(self.schema_of(table)?, table.name.as_bytes())?;
-        let literals = || key_literals(text, self.mode(), slot);
-        if slot.column.eq_ignore_ascii_case(&column.column) {
-            return literals()?.into_iter().map(|literal| key(literal, slot, column)).collect();
-        }
-        let autoloaded = column.autoload.is_some()
-            && slot.column == keyed::AUTOLOAD
-            && slot.kind == LiteralKind::Text
-            && literals()?.into_iter().all(keyed::is_autoload);
-        autoloaded.then(|| vec![Key::AUTOLOADED])
-    }
-
-    /// `keys`: those that it names, table by table; `None`, or missing, is all rows.
-    fn floor_of(
-        &self,
-        it: &Statement,
-        freshness: &Freshness,
-        keys: &[Option<Vec<Key>>],
-    ) -> Ordinal {
+    /// `keys`: those that it names, table by table; none, or missing, is all rows.
+    fn floor_of(&self, it: &Statement, freshness: &Freshness, keys: &[Vec<Named<'_>>]) -> Ordinal {
         // What a name that is not a base table's reads, nobody knows.
         if !it.tables_known || it.unfit.is_some() {
             return freshness.floor(&Touched::Everything);
@@ -166,9 +160,13 @@ impl Session {
             let Some(schema) = self.schema_of(table) else {
                 return freshness.floor(&Touched::Everything);
             };
-            let rows = keys.get(at).and_then(Option::as_deref).map_or(Rows::All, Rows::Keys);
-            let one = TableRows { schema, table: table.name.as_bytes(), rows };
-            freshness.floor(&Touched::Tables(&[one]))
+            let of = |rows| {
+                let one = TableRows { schema, table: table.name.as_bytes(), rows };
+                freshness.floor(&Touched::Tables(&[one]))
+            };
+            let named = keys.get(at).into_iter().flatten();
+            let least = named.map(|(_, keys)| of(Rows::Keys(keys))).min();
+            least.unwrap_or_else(|| of(Rows::All))
         });
         floors.fold(none, Ordinal::max)
     }
@@ -181,11 +179,30 @@ impl Session {
     }
 }
 
+/// Whether its column may tell rows apart.
+fn is_keyed(slot: &KeySlot, keyed: &KeyedTable) -> bool {
+    keyed.column(&slot.column).is_some()
+        || (keyed.autoload.is_some() && slot.column == keyed::AUTOLOAD)
+}
+
+/// The rows with one of these values. `None`: they may be any.
+fn named_by<'a>(slot: &KeySlot, keyed: &'a KeyedTable, values: &[&[u8]]) -> Option<Named<'a>> {
+    if let Some(column) = keyed.column(&slot.column) {
+        let keys = values.iter().map(|value| key(value, slot, column)).collect::<Option<_>>()?;
+        return Some((&column.name, keys));
+    }
+    let is_autoloaded =
+        slot.kind == LiteralKind::Text && values.iter().all(|value| keyed::is_autoload(value));
+    is_autoloaded.then(|| (keyed::AUTOLOAD, vec![Key::AUTOLOADED]))
+}
+
 /// A literal, if the column compares it as what it is written as.
 fn key(literal: &[u8], slot: &KeySlot, column: &KeyColumn) -> Option<Key> {
     match (slot.kind, column.kind) {
-        (LiteralKind::Text, KeyKind::Text(collation)) => Key::text(collation, literal),
-        (LiteralKind::Integer, KeyKind::Integer) => Key::integer_text(literal),
+        (LiteralKind::Text, KeyKind::Text(collation)) => {
+            Key::text(column.index, collation, literal)
+        }
+        (LiteralKind::Integer, KeyKind::Integer) => Key::integer_text(column.index, literal),
         _ => None,
     }
 }

@@ -149,6 +149,17 @@ impl Session {
     }
 }
 
+/// It does no more than ask what the statement before left, and not for LAST_INSERT_ID(): a SET of
+/// that in front of it would take the answer away.
+pub(super) fn only_asks(it: &Statement) -> bool {
+    let more = Effects::INSERT_ID | Effects::WRITES | Effects::CALLS_UNKNOWN | Effects::DANGER;
+    it.effects.has(Effects::DIAGNOSTICS)
+        && matches!(it.verb, Verb::Select | Verb::Show)
+        && it.statements == 1
+        && !it.is_long
+        && !it.effects.has_any(more)
+}
+
 /// On MariaDB only what names a table clears the warnings of the statement before it.
 fn names_tables(it: &Statement) -> bool {
     let none = matches!(
@@ -205,6 +216,29 @@ mod tests {
         check("DELETE FROM t WHERE a IN (SELECT b FROM u)", true);
         check("DELETE FROM t WHERE a = 1", false);
         check("UPDATE t SET a = 1", false);
+    }
+
+    #[test]
+    fn what_only_asks_is_told() {
+        let check = |text: &str, expected: bool| {
+            let it = Classifier::new(1).classify(
+                &mut LocalCache::default(),
+                text.as_bytes(),
+                Mode::default(),
+            );
+            assert_eq!(only_asks(&it), expected, "{text}");
+        };
+        check("SHOW WARNINGS", true);
+        check("SHOW COUNT(*) WARNINGS", true);
+        check("SELECT ROW_COUNT()", true);
+        check("SELECT @@warning_count", true);
+        check("SELECT LAST_INSERT_ID()", false);
+        check("SELECT ROW_COUNT(), LAST_INSERT_ID()", false);
+        check("SELECT f(ROW_COUNT())", false);
+        check("INSERT INTO t VALUES (ROW_COUNT())", false);
+        check("SHOW WARNINGS; INSERT INTO t VALUES (1)", false);
+        check("SELECT ROW_COUNT() /*!50000 , f() */", false);
+        check("SELECT 1", false);
     }
 
     #[test]

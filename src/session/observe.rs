@@ -11,7 +11,7 @@ use crate::session::hold::{Hold, Holds};
 use crate::session::plan::{Forward, Kind, Reason, Retry, is_known_setting};
 use crate::session::refusal::Refusal;
 use crate::session::variable::{Values, names_collation};
-use crate::sql::{Effects, Flavour, Statement, Verb};
+use crate::sql::{Effects, Flavour, Setting, Statement, Verb};
 use crate::wire::command::Command;
 use crate::wire::ok::{Status, Tracked};
 use crate::wire::reply::{End, Expect, Summary};
@@ -219,9 +219,7 @@ impl Session {
         }
         self.connection_gone(outcome.role);
         let verdict = match told {
-            Told::RunAgain if self.insert_id_lost && asks_insert_id(said) => {
-                Verdict::Fail(Refusal::StateLost)
-            }
+            Told::RunAgain if self.has_lost(said) => Verdict::Fail(Refusal::StateLost),
             Told::RunAgain => Verdict::Retry(it.again(Reason::ReplicaLost, outcome.role)),
             Told::Error(_) if outcome.end == Ending::Malformed => {
                 Verdict::Fail(Refusal::ServerMalformed)
@@ -275,7 +273,9 @@ impl Session {
 
     /// The same statement elsewhere, when the first packet of the reply was this error.
     fn second_thought(&self, it: &Forward, code: u16, role: Role) -> Option<Forward> {
-        if role == Role::Reader && !OWN_LIMITS.contains(&code) && !it.held {
+        // While there is no primary, its word is the only one there is.
+        let counts = it.why == Reason::PrimaryLost || OWN_LIMITS.contains(&code);
+        if role == Role::Reader && !counts && !it.held {
             // A replica that lacks a table, a column, a function or a right is no reason for the
             // client to see an error that the primary would not give.
             return Some(it.again(Reason::Misrouted, Role::Reader));
@@ -312,7 +312,9 @@ impl Session {
         if let Said::Statement(it, _) = said {
             self.note_untold(it);
         }
-        if role == Role::Primary && !summary.tracked.is_empty() {
+        // A read sets nothing, whatever its replica tells.
+        let may_set = role == Role::Primary || it.kind == Kind::Setting;
+        if may_set && !summary.tracked.is_empty() {
             if let Said::Statement(it, text) = said
                 && !note_names(it, text, &mut self.values)
             {
@@ -322,6 +324,12 @@ impl Session {
                 self.holds.add(Hold::UnknownSetting);
             }
             self.values_changed();
+        }
+        if let Said::Statement(it, _) = said
+            && role == Role::Primary
+            && !tells_settings(it, summary)
+        {
+            self.holds.add(Hold::UnknownSetting);
         }
         if let (Said::Command(Command::InitDb(name)), Some(End::Ok)) = (said, &summary.end) {
             self.values.database = Some((*name).into());
@@ -516,6 +524,14 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Another connection would answer this, and not what is asked for: 0 would be believed.
+    #[must_use]
+    pub fn has_lost(&self, said: Said<'_>) -> bool {
+        self.insert_id_lost && asks_insert_id(said)
+    }
+}
+
 fn asks_insert_id(said: Said<'_>) -> bool {
     matches!(said, Said::Statement(it, _) if it.effects.has(Effects::INSERT_ID))
 }
@@ -524,6 +540,26 @@ fn asks_insert_id(said: Said<'_>) -> bool {
 fn tells_status(it: &Forward, summary: &Summary) -> bool {
     let flagged = !matches!(it.expect, Expect::Prepare | Expect::Text | Expect::Nothing);
     flagged && matches!(summary.end, Some(End::Ok | End::Rows))
+}
+
+/// Whether the reply to a SET told what it set. MySQL 5.6 tells nothing, others may not know a name.
+fn tells_settings(it: &Statement, summary: &Summary) -> bool {
+    let told = |names: &[&str]| {
+        summary.tracked.iter().any(|tracked| {
+            matches!(tracked, Tracked::Variable { name, .. }
+                if names.iter().any(|known| known.as_bytes() == name))
+        })
+    };
+    let is_told = |setting: &Setting| match setting.name.as_str() {
+        // The status flags tell.
+        "autocommit" => true,
+        "names" => told(&["character_set_client"]),
+        "transaction_isolation" => told(&["transaction_isolation", "tx_isolation"]),
+        name => told(&[name]),
+    };
+    !matches!(summary.end, Some(End::Ok))
+        || !is_known_setting(it)
+        || it.settings.iter().all(is_told)
 }
 
 /// A refusal by a replica to run what looked like a read.

@@ -3,11 +3,13 @@
 //! Unknown means primary. Only this file makes a [`Want`]; what a read must have seen is said by
 //! `floor`. It does not choose the server (`cluster::pick`) and moves nothing (`client`).
 
+use crate::cluster::ledger::Stay;
 use crate::cluster::{Role, Want};
 use crate::freshness::{Freshness, Level, Ordinal};
 use crate::session::Session;
 use crate::session::answer::Local;
 use crate::session::hold::{Hold, Holds};
+use crate::session::implicit::only_asks;
 use crate::session::refusal::Refusal;
 use crate::session::variable::Values;
 use crate::sql::{Effects, Flavour, Hint, Proof, Scope, Statement, Unfit, Verb, is_system_schema};
@@ -86,8 +88,9 @@ pub struct Needs {
     pub insert_id: bool,
     /// It is several statements, and the client said that it would send such.
     pub multi_statements: bool,
-    /// It may wait long for others: it leaves a reserve of connections to those that do not.
-    pub blocks: bool,
+    /// How long it needs the connection, as far as its text says: what is not short leaves a reserve
+    /// of connections to what is.
+    pub stay: Stay,
 }
 
 /// What a statement can do to data.
@@ -162,6 +165,8 @@ pub enum Reason {
     Misrouted,
     /// A replica was lost before it answered.
     ReplicaLost,
+    /// Nothing of it changes data, and there is no primary to ask: a replica was.
+    PrimaryLost,
     /// Answered here.
     Local,
     /// Refused here.
@@ -170,7 +175,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Read,
         Self::HintReplica,
         Self::HintPrimary,
@@ -193,6 +198,7 @@ impl Reason {
         Self::NoneConfigured,
         Self::Misrouted,
         Self::ReplicaLost,
+        Self::PrimaryLost,
         Self::Local,
         Self::Refused,
     ];
@@ -223,10 +229,22 @@ impl Reason {
             Self::NoneConfigured => "none_configured",
             Self::Misrouted => "misrouted",
             Self::ReplicaLost => "replica_lost",
+            Self::PrimaryLost => "primary_lost",
             Self::Local => "local",
             Self::Refused => "refused",
         }
     }
+}
+
+/// Whether it is known what a read must have seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fenced {
+    /// It is, or what was known last has to do.
+    Yes,
+    /// The primary was asked in vain: it is read itself.
+    No,
+    /// Nor is it known to be the primary: nobody is read.
+    Refused,
 }
 
 /// What the operator wants.
@@ -236,8 +254,8 @@ pub struct Policy {
     pub split: bool,
     /// What reads must have seen, where no hint says otherwise.
     pub level: Level,
-    /// False: the primary was asked in vain what that is.
-    pub fenced: bool,
+    /// Whether it is known what that is.
+    pub fenced: Fenced,
     /// While it cannot be reached, what was known last has to do.
     pub serves_stale: bool,
 }
@@ -245,7 +263,7 @@ pub struct Policy {
 impl Policy {
     /// What holds where nothing else is said: reads are split and see what was acknowledged.
     pub const SPLIT: Self =
-        Self { split: true, level: Level::Causal, fenced: true, serves_stale: true };
+        Self { split: true, level: Level::Causal, fenced: Fenced::Yes, serves_stale: true };
 
     /// What this read must have seen.
     #[must_use]
@@ -326,6 +344,9 @@ impl Session {
             };
         }
         let forward = self.forward_statement(statement, policy, freshness);
+        if forward.why == Reason::NotFenced && policy.fenced == Fenced::Refused {
+            return Plan::Refuse(Refusal::NobodyVouches);
+        }
         if forward.kind != Kind::Setting {
             self.own.speak();
         }
@@ -364,9 +385,9 @@ impl Session {
                         || (diagnostics && self.last.is_none())),
                 own: diagnostics && !held,
                 // A write may leave the id as it was, or make a new one: it has to be there first.
-                insert_id: diagnostics || kind != Kind::Read,
+                insert_id: (diagnostics || kind != Kind::Read) && !only_asks(it),
                 multi_statements: self.multi_statements && may_be_several(it),
-                blocks: it.effects.has(Effects::MAY_BLOCK),
+                stay: stay_of(it, begins),
             },
             expect: Expect::Query,
             retry: match (held || it.is_long, kind) {
@@ -410,7 +431,7 @@ impl Session {
         if !policy.split {
             return (Role::Primary, Reason::ModePrimary);
         }
-        if reader_may && it.hint != Hint::Primary && !policy.fenced {
+        if reader_may && it.hint != Hint::Primary && policy.fenced != Fenced::Yes {
             return (Role::Primary, Reason::NotFenced);
         }
         match (reader_may, it.hint) {
@@ -486,6 +507,15 @@ fn reason_of(unfit: Unfit) -> Reason {
         Unfit::Engine => Reason::Engine,
         Unfit::Unlisted => Reason::Unlisted,
     }
+}
+
+/// Short are those that neither wait for others by their very nature nor keep their connection; the
+/// pool will see whether they are.
+fn stay_of(it: &Statement, begins: Holds) -> Stay {
+    if it.effects.has(Effects::MAY_BLOCK) || begins.is_hard() {
+        return Stay::Long;
+    }
+    Stay::Short(it.digest as u64)
 }
 
 /// Nothing in it depends on the current database, nor will its connection be kept: what is said

@@ -37,6 +37,8 @@ pub enum Refusal {
     ResultCut,
     /// No server can take the statement.
     NoServer,
+    /// There is no primary that takes writes, and what was known last is not to do for it.
+    NobodyVouches,
     /// Every connection was busy for too long.
     PoolBusy,
     /// The command is not understood, or not served.
@@ -73,12 +75,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every one.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::OutcomeUnknown,
         Self::TransactionCut,
         Self::StateLost,
         Self::ResultCut,
         Self::NoServer,
+        Self::NobodyVouches,
         Self::PoolBusy,
         Self::UnknownCommand,
         Self::NotAllowed,
@@ -114,6 +117,9 @@ impl Refusal {
             }
             Self::ResultCut => (1105, b"HY000", "The server was lost in the middle of this result"),
             Self::NoServer => (1105, b"HY000", "No database server can be reached"),
+            Self::NobodyVouches => {
+                (1290, b"HY000", "No primary takes writes now, so nobody knows what is up to date")
+            }
             Self::PoolBusy => {
                 (1203, b"42000", "All connections to the database are busy; try again")
             }
@@ -158,6 +164,7 @@ impl Refusal {
             | Self::StateLost
             | Self::ResultCut
             | Self::NoServer
+            | Self::NobodyVouches
             | Self::ServerMalformed
             | Self::NeedsPreparing => Blame::Server,
             Self::PoolBusy | Self::LocalInfileOff | Self::NotAllowed | Self::KillUnsupported => {

@@ -10,7 +10,8 @@ use crate::session::hold::Holds;
 use crate::session::observe::{Ending, Outcome, Replied, Said, Sent, Told, Verdict, after_loss};
 use crate::session::plan::{Forward, Kind, Needs, Plan, Policy, Reason, Retry};
 use crate::session::refusal::Refusal;
-use crate::sql::{Classifier, LocalCache, Mode};
+use crate::session::variable::Values;
+use crate::sql::{Classifier, LocalCache, Mode, Scope, Statement};
 use crate::wire::ok::{Status, Tracked};
 use crate::wire::reply::{End, Expect, Summary};
 
@@ -58,7 +59,7 @@ impl Stage {
             Plan::Forward(forward) => forward,
             other => return format!("{other:?}"),
         };
-        let summary = self.answer(text, forward.want.role);
+        let summary = self.answer(&statement, text, forward.want.role);
         let outcome = Outcome {
             role: forward.want.role,
             sent: Sent::Whole,
@@ -94,7 +95,7 @@ impl Stage {
         mark
     }
 
-    fn answer(&mut self, text: &str, role: Role) -> Summary {
+    fn answer(&mut self, statement: &Statement, text: &str, role: Role) -> Summary {
         let upper = text.to_ascii_uppercase();
         let mut summary = Summary { end: Some(End::Ok), ..Summary::default() };
         let begins = upper.starts_with("BEGIN") || upper.starts_with("START");
@@ -112,6 +113,16 @@ impl Stage {
             if !self.in_transaction {
                 self.writes += 1;
                 summary.tracked = vec![Tracked::Gtids(gtid_text(self.writes))];
+            }
+        }
+        for setting in statement.settings.iter().filter(|it| it.scope == Scope::Session) {
+            let name = match setting.name.as_str() {
+                "names" => "character_set_client",
+                name => name,
+            };
+            if Values::carries(name) && !upper.contains("UNTOLD") {
+                let (name, value) = (name.into(), b"utf8mb4".to_vec());
+                summary.tracked.push(Tracked::Variable { name, value });
             }
         }
         if upper.contains("TRIGGERED") {
@@ -168,6 +179,18 @@ fn conversations() {
     check("SET SESSION sql_mode='' | SELECT 1", "P R");
     check("SET SESSION nonsense=1 | SELECT 1", "P* P*");
     check("SET @@SESSION.sql_mode='ANSI' | SELECT 1", "P R");
+    // A server of before trackers, or one that does not know the name it was to look at.
+    check("SET SESSION sql_mode='' /* untold */ | SELECT 1", "P* P*");
+    check("SET NAMES utf8mb4 /* untold */ | SELECT 1", "P* P*");
+    check("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED | SELECT 1", "P R");
+    check("SET LOCAL TRANSACTION ISOLATION LEVEL READ COMMITTED | SELECT 1", "P R");
+    check("SET SESSION transaction_isolation='READ-COMMITTED' | SELECT 1", "P R");
+    check("SET SESSION tx_isolation='READ-COMMITTED' | SELECT 1", "P R");
+    check("SET tx_isolation='READ-COMMITTED' | SELECT 1", "P R");
+    check("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE /* untold */ | SELECT 1", "P* P*");
+    check("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY | SELECT 1", "P* P*");
+    check("SET SESSION TRANSACTION READ ONLY | SELECT 1", "P* P*");
+    check("SET @@transaction_isolation='SERIALIZABLE' | SELECT 1", "P* P");
     // MariaDB tells of no variable that is named so.
     check("SET @@sql_mode='ANSI' | SELECT 1", "P* P*");
     check("SET @@default_storage_engine='Aria' | SELECT 1", "P* P*");

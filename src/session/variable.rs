@@ -33,6 +33,9 @@ const READING: &[&str] =
 /// What a prepared CREATE TABLE makes is decided then, too: such a statement is not shared with
 /// sessions that have another.
 const ENGINE: &str = "default_storage_engine";
+/// The isolation of transactions: `tx_isolation` until MySQL 5.7 and MariaDB 11.0, and still known to
+/// newer ones of MariaDB. What is set under one name is set.
+const ISOLATION: [&str; 2] = ["transaction_isolation", "tx_isolation"];
 
 /// The database and the variables of a session, or of a server connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,6 +95,9 @@ impl Values {
         if value.len() > limits::SESSION_VALUE_BYTES_MAX {
             return false;
         }
+        if ISOLATION.iter().any(|isolation| isolation.as_bytes() == name) {
+            self.forget(|known| known.as_bytes() != name && ISOLATION.contains(&known));
+        }
         match self.find(place) {
             Ok(at) => {
                 if let Some(entry) = self.variables.get_mut(at) {
@@ -106,9 +112,13 @@ impl Values {
 
     /// Forgets the collation: it is then the default one of `character_set_connection`.
     pub fn forget_collation(&mut self) {
-        if let Ok(at) = self.find(COLLATION_CONNECTION) {
-            self.variables.remove(at);
-        }
+        self.forget(|name| name == "collation_connection");
+    }
+
+    fn forget(&mut self, is_it: impl Fn(&'static str) -> bool) {
+        self.variables.retain(|(place, _)| {
+            !CARRIED.get(usize::from(*place)).is_some_and(|&name| is_it(name))
+        });
     }
 
     /// Bytes that the values take.
@@ -339,6 +349,9 @@ mod tests {
         check("sql_mode=A", "sql_mode=A", "");
         check("sql_mode=A", "sql_mode=B", "SET sql_mode='A'");
         check("", "sql_mode=A", "reset");
+        check("tx_isolation=A", "", "SET tx_isolation='A'");
+        check("transaction_isolation=A tx_isolation=B", "", "SET tx_isolation='B'");
+        check("tx_isolation=B transaction_isolation=A", "", "SET transaction_isolation='A'");
         check("time_zone=+00:00", "sql_mode=A", "reset SET time_zone='+00:00'");
         check("group_concat_max_len=7", "", "SET group_concat_max_len=7");
         check("max_statement_time=0.5", "", "SET max_statement_time=0.5");

@@ -5,6 +5,7 @@
 //! The conversation of one connection is `mysql::session`'s; which server does what when is
 //! `world`'s.
 
+mod dump;
 mod session;
 pub(super) use session::{COLLATIONS, defaults, set_names};
 mod talk;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use tokio::io::duplex;
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::link::{Line, PIPE_BYTES, Temper};
 use super::oracle::Oracle;
@@ -58,6 +59,22 @@ pub(super) struct Profile {
     pub(super) refuses_read: u64,
     /// Times between two calamities; 0: there are none.
     pub(super) calamity_ms_mean: u64,
+    /// Of a thousand proxies, so many may read the primary's log.
+    pub(super) follows: u64,
+    /// The log may be so late.
+    pub(super) stream_ms_max: u64,
+}
+
+impl Profile {
+    /// While a request runs, writes of others may be so old and not be seen. Without a follower
+    /// every write through the same proxy is seen at once; with one, as soon as the log shows it.
+    pub(super) fn unseen_max(&self) -> Option<Duration> {
+        match (self.follows, self.proxies) {
+            (0, 1) => None,
+            (0, _) => Some(UNSEEN_OF_OTHERS_MAX),
+            _ => Some(UNSEEN_MAX),
+        }
+    }
 }
 
 /// All toy servers and their history.
@@ -71,6 +88,7 @@ pub(super) struct Farm {
     random: Mutex<Random>,
     /// Nothing goes wrong any more.
     calm: watch::Sender<bool>,
+    born: Instant,
 }
 
 /// One toy server; the first one is the primary.
@@ -99,7 +117,9 @@ pub(super) struct State {
     /// Of each that is logged in: whether it is known to be gone.
     connections: Vec<Arc<AtomicBool>>,
     connections_max: usize,
+    /// Since it was started; real servers begin anew too.
     threads: u32,
+    started_s: u64,
     last_id: u64,
 }
 
@@ -119,6 +139,7 @@ impl Farm {
             committed: Notify::new(),
             random: Mutex::new(random),
             calm: watch::Sender::new(false),
+            born: Instant::now(),
         })
     }
 
@@ -149,6 +170,11 @@ impl Farm {
                 state.stopped = false;
             });
         }
+    }
+
+    /// For how many seconds a server has been up.
+    fn uptime_s(&self, state: &State) -> u64 {
+        self.born.elapsed().as_secs().saturating_sub(state.started_s)
     }
 
     pub(super) fn is_calm(&self) -> bool {
@@ -250,7 +276,11 @@ impl Farm {
         if server.at > 0 && random.chance(500) {
             self.forget_some(server, random);
         }
-        server.change(|state| (state.up, state.stopped) = (true, true));
+        let started_s = self.born.elapsed().as_secs();
+        server.change(|state| {
+            (state.up, state.stopped) = (true, true);
+            (state.started_s, state.threads) = (started_s, 0);
+        });
         self.oracle.note(&format!("server {} is back", server.at));
         // It serves at once, and finds its primary again a while later.
         sleep(Duration::from_millis(random.between(0, 6000))).await;
@@ -289,6 +319,10 @@ impl Farm {
     }
 }
 
+/// What is promised where fences are shared.
+const UNSEEN_OF_OTHERS_MAX: Duration = Duration::from_millis(4);
+/// What is promised where a log is followed that may be late.
+const UNSEEN_MAX: Duration = Duration::from_secs(1);
 /// A server is silent for so long at most.
 const FREEZE_MS_MAX: u64 = 20_000;
 /// Of the primary, in GTIDs.

@@ -48,6 +48,10 @@ pub struct Counts {
     pub errors: u64,
     /// Things that went wrong on purpose.
     pub faults: u64,
+    /// Reads of a row that had to see somebody's write of it.
+    pub pairs: u64,
+    /// Transactions that somebody read in the log.
+    pub streamed: u64,
 }
 
 #[derive(Default)]
@@ -57,8 +61,8 @@ struct Inner {
     hash: Xxh3,
     counts: Counts,
     writes: BTreeMap<String, Written>,
-    /// The last acknowledged transaction of each row.
-    floors: BTreeMap<Place, u64>,
+    /// The acknowledged transactions of each row, and when the last one up to there was.
+    floors: BTreeMap<Place, Vec<(Instant, u64)>>,
     sessions: BTreeMap<u32, Believed>,
     /// Who holds which user lock, as far as clients were told.
     locks: BTreeMap<String, u32>,
@@ -174,18 +178,21 @@ impl Oracle {
         }
     }
 
-    /// A client was told that its write is done.
-    pub(super) fn acknowledged(&self, token: &str) {
+    /// A client was told that its write is done. Gives where it is, and its number.
+    pub(super) fn acknowledged(&self, token: &str) -> Option<(Place, u64)> {
         let mut inner = self.lock();
         inner.counts.writes += 1;
         let written = inner.writes.entry(token.to_owned()).or_default();
         written.acknowledged = true;
         let (Some(place), Some(number)) = (written.place, written.committed) else {
             drop(inner);
-            return self.fail(&format!("{token} was acknowledged, and no server has it"));
+            self.fail(&format!("{token} was acknowledged, and no server has it"));
+            return None;
         };
-        let floor = inner.floors.entry(place).or_insert(0);
-        *floor = number.max(*floor);
+        let floors = inner.floors.entry(place).or_default();
+        let floor = floors.last().map_or(0, |(_, floor)| *floor);
+        floors.push((Instant::now(), number.max(floor)));
+        Some((place, number))
     }
 
     /// A client was told that its write did not happen.
@@ -200,14 +207,18 @@ impl Oracle {
         }
     }
 
-    /// What a read that begins now must see.
-    pub(super) fn floor(&self, place: Place) -> u64 {
-        self.lock().floors.get(&place).copied().unwrap_or(0)
+    /// What must be seen of what was acknowledged before then, or so far.
+    pub(super) fn floor(&self, place: Place, until: Option<Instant>) -> u64 {
+        let inner = self.lock();
+        let floors = inner.floors.get(&place).map_or(&[][..], Vec::as_slice);
+        let count = floors.partition_point(|(at, _)| until.is_none_or(|until| *at < until));
+        count.checked_sub(1).and_then(|last| floors.get(last)).map_or(0, |(_, floor)| *floor)
     }
 
     /// What a read saw that had to see `floor`. `own`: tokens of the reader's open transaction.
     pub(super) fn saw(&self, place: Place, floor: u64, token: Option<&str>, own: &[String]) {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.counts.pairs += u64::from(floor > 0);
         let written = token.and_then(|token| inner.writes.get(token));
         let number = written.map_or(Some(0), |written| written.committed);
         let strange = token.is_some() && written.is_none();
@@ -263,10 +274,12 @@ impl Oracle {
     /// The end of a run: what was acknowledged is there, and is what the store says.
     pub(super) fn settle(&self, primary: &Store) {
         let inner = self.lock();
-        let lost = inner.floors.iter().find(|(place, floor)| {
+        let floors = inner.floors.iter().filter_map(|(place, all)| Some((place, all.last()?.1)));
+        let mut floors = floors;
+        let lost = floors.find(|(place, floor)| {
             let token = primary.read(**place);
             let number = token.and_then(|token| inner.writes.get(token)?.committed);
-            number.is_none_or(|number| number < **floor)
+            number.is_none_or(|number| number < *floor)
         });
         let lost = lost.map(|(place, floor)| format!("{place:?} lacks transaction {floor}"));
         drop(inner);

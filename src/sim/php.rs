@@ -3,6 +3,7 @@
 //! Each says what it will do before it does it and checks every answer against what one MySQL
 //! server would have said. What it was told goes to the oracle; how packets travel is `visit`'s.
 
+mod need;
 mod page;
 mod visit;
 
@@ -27,6 +28,8 @@ pub(super) struct Client {
     pub(super) oracle: Arc<Oracle>,
     pub(super) random: Random,
     pub(super) temper: Temper,
+    /// How much later than its request's beginning others' writes may be, and not be seen.
+    pub(super) unseen_max: Option<Duration>,
     /// Pages that it asks for.
     pub(super) visits: u64,
     /// It waits so long between two of them.
@@ -43,9 +46,10 @@ impl Client {
             }
             let number = self.number * 100 + visit as u32;
             let random = self.random.fork();
-            let entered =
-                visit::Visit::begin(connect(), number, &self.oracle, random, self.temper).await;
-            if let Some(mut visit) = entered {
+            let needs = need::Needs::new(self.unseen_max);
+            let begun =
+                visit::Visit::begin(connect(), number, &self.oracle, random, self.temper, needs);
+            if let Some(mut visit) = begun.await {
                 let _finished_or_lost = visit.page().await;
                 visit.end();
             }

@@ -37,6 +37,11 @@ pub(super) enum Asked {
     /// Expressions, one column each.
     Values(Vec<String>),
     Collations,
+    /// How long the server has been up.
+    Uptime,
+    /// All tables, and the columns of one.
+    Tables,
+    Columns,
     /// The names of a catalog: views, or unfit tables. There are none.
     Names,
     Use(&'static str),
@@ -69,6 +74,12 @@ pub(super) fn client_of(text: &str) -> Option<u32> {
 
 /// What is asked. None: it is not understood.
 pub(super) fn parse(text: &str) -> Option<Asked> {
+    match text {
+        "SHOW GLOBAL STATUS LIKE 'Uptime'" => return Some(Asked::Uptime),
+        _ if text.starts_with("SELECT TABLE_SCHEMA,TABLE_NAME FROM") => return Some(Asked::Tables),
+        _ if text.contains("FROM information_schema.COLUMNS") => return Some(Asked::Columns),
+        _ => {}
+    }
     if text.contains("FROM information_schema.VIEWS")
         || text.contains("FROM information_schema.TABLES")
     {

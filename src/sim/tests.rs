@@ -1,4 +1,10 @@
-//! Many worlds, each from its own seed. `SIM_SEED=n` runs one, `SIM_SEEDS=n` so many.
+//! Many worlds, each from its own seed. `SIM_SEED=n` runs one, `SIM_SEEDS=n` so many, `SIM_PAIRS=n` as
+//! many as it takes to check so many reads of what somebody has written, on all processors.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use super::world::{Counts, Kit, run};
 
@@ -17,12 +23,28 @@ fn every_promise_holds_in_every_world() {
     }
     let kit = Kit::new().unwrap();
     let seeds = number("SIM_SEEDS").unwrap_or(if cfg!(debug_assertions) { 40 } else { 300 });
-    let mut sum = Counts::default();
-    for seed in 0..seeds {
-        let report = kit.run(seed).unwrap_or_else(|failure| panic!("{failure}"));
-        sum = add(sum, report.counts);
-    }
-    println!("{seeds} worlds: {sum:?}");
+    let pairs = number("SIM_PAIRS");
+    let (next, sum) = (AtomicU64::new(0), Mutex::new(Counts::default()));
+    let is_enough = |seed: u64| match pairs {
+        Some(pairs) => sum.lock().unwrap().pairs >= pairs,
+        None => seed >= seeds,
+    };
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if is_enough(seed) {
+                return;
+            }
+            let report = kit.run(seed).unwrap_or_else(|failure| panic!("{failure}"));
+            let mut sum = sum.lock().unwrap();
+            *sum = add(*sum, report.counts);
+        }
+    };
+    let begun = Instant::now();
+    let threads = pairs.map_or(1, |_| thread::available_parallelism().map_or(1, usize::from));
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    let (seeds, sum) = (next.into_inner() - threads as u64, sum.into_inner().unwrap());
+    println!("{seeds} worlds in {:?}: {sum:?}", begun.elapsed());
 }
 
 #[test]
@@ -43,5 +65,7 @@ fn add(a: Counts, b: Counts) -> Counts {
         unknown: a.unknown + b.unknown,
         errors: a.errors + b.errors,
         faults: a.faults + b.faults,
+        pairs: a.pairs + b.pairs,
+        streamed: a.streamed + b.streamed,
     }
 }

@@ -164,6 +164,8 @@ fn profile(random: &mut Random) -> Profile {
         leaves: rough * 2,
         refuses_read: rough * 2,
         calamity_ms_mean: if rough > 0 { random.pick(&[0, 500, 3000]).unwrap_or(0) } else { 0 },
+        follows: random.pick(&[0, 0, 500, 1000, 1000]).unwrap_or(0),
+        stream_ms_max: random.pick(&[0, 1, 20, 300, 3000]).unwrap_or(0),
     }
 }
 
@@ -224,6 +226,7 @@ impl World {
                 oracle: Arc::clone(&self.oracle),
                 random: random.fork(),
                 temper: self.farm.profile.temper,
+                unseen_max: self.farm.profile.unseen_max(),
                 visits: random.between(1, if calamities { 14 } else { 6 }),
                 pause_ms_max: if calamities { 1200 } else { 300 },
             };
@@ -268,8 +271,10 @@ impl World {
         for at in 0..=self.farm.profile.replicas {
             let Some(server) = self.farm.server(at) else { continue };
             let most = server.look(|state| state.connections_max());
-            // One that watches, and one that looks who is there.
-            let allowed = (self.farm.profile.connections_max as usize + 2) * self.houses.len();
+            // One that watches, and one that looks who is there; one that follows, and one that
+            // looks at the tables.
+            let more = if self.farm.profile.follows > 0 { 4 } else { 2 };
+            let allowed = (self.farm.profile.connections_max as usize + more) * self.houses.len();
             if most > allowed {
                 self.oracle.fail(&format!("server {at} had {most} connections of {allowed}"));
             }
@@ -332,18 +337,25 @@ fn build_house(
         connect_timeout: Duration::from_secs(2),
         local_infile: false,
         baseline: Arc::default(),
+        changed: Arc::default(),
     };
     let (primary, replicas) = farm.addresses();
-    let monitor = random.chance(500).then(|| account(b"php", b"")).transpose()?;
+    let follows = random.chance(farm.profile.follows);
+    let is_monitored = random.chance(500) || follows;
+    let monitor = is_monitored.then(|| account(b"php", b"")).transpose()?;
+    // Both its columns can be asked for; the key is what every statement names.
+    let keyed: &[&str] = if random.chance(700) { &["items.id", "notes.id"] } else { &[] };
     let policy = FleetPolicy {
         primary,
         replicas,
         connections_max: farm.profile.connections_max,
         idle_max: Duration::from_secs(random.between(1, 60)),
         window: Duration::from_secs(5),
-        keyed_tables: KeyedTables::default(),
-        follower: false,
+        keyed_tables: KeyedTables::with(keyed).map_err(|error| error.to_string())?,
+        follower: follows,
         replica_wait: Duration::from_millis(20),
+        // Of two, one may have lost a primary that the other writes to.
+        serves_stale: farm.profile.proxies == 1,
         wait_max: Duration::from_secs(10),
         monitor: ArcSwapOption::from(monitor),
         local_answers: Some(Duration::from_secs(60)),
@@ -357,8 +369,6 @@ fn build_house(
         announcers: Announcers::default(),
         control,
         levels: Levels::of_all(Level::Causal),
-        // Of two, one may have lost a primary that the other writes to.
-        serves_stale: farm.profile.proxies == 1,
         wait_max: Duration::from_secs(10),
         sessions: AtomicU64::new(0),
         registry: Registry::default(),
@@ -396,7 +406,7 @@ fn account(user: &[u8], password: &[u8]) -> Result<Arc<Credentials>, String> {
 struct Prover(Arc<Fleet>);
 
 impl Prove for Prover {
-    fn prove(&self, credentials: Arc<Credentials>) -> Proof<'_> {
-        Box::pin(self.0.prove(credentials))
+    fn prove(&self, credentials: Arc<Credentials>, was_right: bool) -> Proof<'_> {
+        Box::pin(self.0.prove(credentials, was_right))
     }
 }

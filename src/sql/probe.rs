@@ -4,7 +4,9 @@
 
 use super::rule::{self, Depth};
 use super::shape;
-use super::{Classifier, Effects, Flavour, LiteralKind, LocalCache, Mode, Proof, Statement, slot};
+use super::{
+    Classifier, Effects, Flavour, LiteralKind, Literals, LocalCache, Mode, Proof, Statement,
+};
 
 /// Classifies any bytes in any mode; panics where a property does not hold.
 ///
@@ -71,13 +73,14 @@ fn proved_means_harmless(statement: &Statement) {
 pub(super) fn slots_are_of_the_text(text: &[u8], mode: Mode, statement: &Statement) {
     for key in &statement.keys {
         assert!(key.table < statement.reads.len() && statement.tables_known);
-        let literals = slot::literals(text, mode, key).unwrap_or_default();
+        let written = Literals::read(text, mode);
+        let literals = written.written(key).unwrap_or_default();
         let as_written = |literal: &&[u8]| match key.kind {
             LiteralKind::Text => literal.starts_with(b"'") || literal.starts_with(b"\""),
             LiteralKind::Integer => literal.iter().all(u8::is_ascii_digit),
         };
         assert!(!literals.is_empty() && literals.iter().all(as_written), "{literals:?}");
-        let values = slot::key_literals(text, mode, key);
+        let values = written.of(key);
         assert!(values.is_none_or(|values| values.len() == literals.len()));
     }
 }

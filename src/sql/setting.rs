@@ -45,6 +45,9 @@ pub const CARRIED_VARIABLES: &[&str] = &[
     "max_heap_table_size",
     "optimizer_switch",
     "default_storage_engine",
+    // One thing under two names; which ones a server knows depends on its version.
+    "transaction_isolation",
+    "tx_isolation",
 ];
 
 /// Reads what follows the word SET. Empty if any of it is not understood.

@@ -67,26 +67,59 @@ pub(crate) fn slots(tokens: Lexemes<'_, '_>, reads: &[Table]) -> Vec<KeySlot> {
     equalities.into_iter().filter_map(slot).collect()
 }
 
-/// The literals of a slot in a text of its shape, without their quotes. `None`: too many, or one
-/// that is not written plainly.
-#[must_use]
-pub fn key_literals<'t>(text: &'t [u8], mode: Mode, slot: &KeySlot) -> Option<Vec<&'t [u8]>> {
-    let literals = literals(text, mode, slot)?;
-    if literals.len() > limits::KEYS_PER_READ_MAX {
-        return None;
-    }
-    literals.into_iter().map(|literal| plain(literal, slot.kind)).collect()
+/// The literals that one text compares columns with.
+#[derive(Debug, Default)]
+pub struct Literals<'t> {
+    compared: Vec<Compared<'t>>,
 }
 
-/// The same as they are written. `None`: the text is not of the slot's shape.
-pub(crate) fn literals<'t>(text: &'t [u8], mode: Mode, slot: &KeySlot) -> Option<Vec<&'t [u8]>> {
+/// One comparison: where it stands, of what with what.
+#[derive(Debug)]
+struct Compared<'t> {
+    place: usize,
+    column: String,
+    kind: LiteralKind,
+    literals: Vec<&'t [u8]>,
+}
+
+impl<'t> Literals<'t> {
+    /// Reads a text.
+    #[must_use]
+    pub fn read(text: &'t [u8], mode: Mode) -> Literals<'t> {
+        Literals { compared: compared(text, mode).unwrap_or_default() }
+    }
+
+    /// Those of a slot of the text's shape, without their quotes. `None`: too many, or one that is
+    /// not written plainly.
+    #[must_use]
+    pub fn of(&self, slot: &KeySlot) -> Option<Vec<&'t [u8]>> {
+        let literals = self.written(slot)?;
+        if literals.len() > limits::KEYS_PER_READ_MAX {
+            return None;
+        }
+        literals.iter().map(|literal| plain(literal, slot.kind)).collect()
+    }
+
+    /// The same as they are written. `None`: the text is not of the slot's shape.
+    pub(crate) fn written(&self, slot: &KeySlot) -> Option<&[&'t [u8]]> {
+        let one = self.compared.iter().find(|one| one.place == slot.place)?;
+        let same = one.kind == slot.kind && one.column.eq_ignore_ascii_case(&slot.column);
+        same.then_some(&one.literals)
+    }
+}
+
+fn compared(text: &[u8], mode: Mode) -> Option<Vec<Compared<'_>>> {
     let lexemes = collect(text, mode);
     let parts = Lexemes::new(&lexemes).split_at_semicolons();
     let [tokens] = parts.as_slice() else { return None };
-    let equalities = Clause::find(*tokens)?.equalities(*tokens);
-    let equality = equalities.into_iter().find(|one| one.place == slot.place)?;
-    let same = equality.kind == slot.kind && equality.column.eq_ignore_ascii_case(&slot.column);
-    same.then(|| equality.literals.step_by(2).map(|at| tokens.text(at)).collect())
+    let equalities = Clause::find(*tokens)?.equalities(*tokens).into_iter();
+    let compared = equalities.map(|one| Compared {
+        place: one.place,
+        column: one.column,
+        kind: one.kind,
+        literals: one.literals.step_by(2).map(|at| tokens.text(at)).collect(),
+    });
+    Some(compared.collect())
 }
 
 /// A literal's value, if it is what stands between the quotes.
@@ -103,7 +136,7 @@ fn plain(literal: &[u8], kind: LiteralKind) -> Option<&[u8]> {
 struct Clause {
     /// Behind its FROM.
     from: usize,
-    /// Its parts between the ANDs.
+    /// Its parts between the ANDs; of one in parentheses, those inside it.
     parts: Vec<Range<usize>>,
     /// The word WHERE.
     parts_start: usize,
@@ -133,8 +166,7 @@ impl Clause {
         if !tokens.word(0, "SELECT") {
             return None;
         }
-        let (mut depth, mut from, mut start) = (0_usize, None, None);
-        let (mut parts, mut end) = (Vec::new(), None);
+        let (mut depth, mut from, mut start, mut end) = (0_usize, None, None, None);
         for at in 1..tokens.len() {
             if is_odd(tokens, at) {
                 return None;
@@ -152,16 +184,17 @@ impl Clause {
                         start = start.or(Some(at));
                     } else if is(&BEHIND) {
                         end = end.or(start.map(|_| at));
-                    } else if let (true, Some(start), None) = (is(&["AND"]), start, end) {
-                        parts.push(next_part(&parts, start)..at);
                     }
                 }
                 _ => {}
             }
         }
         let parts_start = start?;
-        parts.push(next_part(&parts, parts_start)..end.unwrap_or(tokens.len()));
-        Some(Clause { from: from?, parts, parts_start }).filter(|_| depth == 0)
+        let mut parts = Vec::new();
+        if depth == 0 {
+            split(tokens, parts_start + 1..end.unwrap_or(tokens.len()), 0, &mut parts);
+        }
+        Some(Clause { from: from?, parts, parts_start })
     }
 
     fn equalities(&self, tokens: Lexemes<'_, '_>) -> Vec<Equality> {
@@ -170,8 +203,52 @@ impl Clause {
     }
 }
 
-fn next_part(parts: &[Range<usize>], start: usize) -> usize {
-    parts.last().map_or(start, |part| part.end) + 1
+/// The parts of a condition that must all be true, one after the other. One that is no more than
+/// parentheses around a condition is what is inside them.
+fn split(
+    tokens: Lexemes<'_, '_>,
+    range: Range<usize>,
+    level: usize,
+    parts: &mut Vec<Range<usize>>,
+) {
+    let (mut depth, mut begin, mut ends) = (0_usize, range.start, Vec::new());
+    for at in range.clone() {
+        let is = |words: &[&str]| words.iter().any(|word| tokens.word(at, word));
+        match tokens.kind(at) {
+            Kind::Symbol(b'(') => depth += 1,
+            Kind::Symbol(b')') => depth = depth.saturating_sub(1),
+            Kind::Word if depth == 0 && is(&["AND"]) => ends.push(at),
+            // An AND here may not be what it looks like.
+            Kind::Word if depth == 0 && (is(&LOOSE) || is(&BEHIND)) => return parts.push(range),
+            _ => {}
+        }
+    }
+    for end in ends.into_iter().chain([range.end]) {
+        match wrapped(tokens, begin..end) {
+            Some(inner) if level < limits::PARSE_DEPTH_MAX => {
+                split(tokens, inner, level + 1, parts);
+            }
+            _ => parts.push(begin..end),
+        }
+        begin = end + 1;
+    }
+}
+
+/// What is between two parentheses that are all the rest of it.
+fn wrapped(tokens: Lexemes<'_, '_>, range: Range<usize>) -> Option<Range<usize>> {
+    let inner = range.start + 1..range.end.checked_sub(1)?;
+    if !tokens.symbol(range.start, b'(') || !tokens.symbol(inner.end, b')') {
+        return None;
+    }
+    let mut depth = 0_usize;
+    for at in inner.clone() {
+        match tokens.kind(at) {
+            Kind::Symbol(b'(') => depth += 1,
+            Kind::Symbol(b')') => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+    }
+    (depth == 0).then_some(inner)
 }
 
 /// Whether a token may make any comparison mean something else.

@@ -3,8 +3,10 @@
 //! Not what its text means (`sql`) and not who answers it (`session`). Called by `session`.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html
 
+use super::attributes;
 use super::capability::Capabilities;
 use super::cursor::Cursor;
+use super::prepared::asks_cursor;
 use super::reply::Expect;
 use super::{Malformed, malformed};
 
@@ -73,21 +75,20 @@ pub enum Command<'a> {
 impl<'a> Command<'a> {
     /// The command in a payload, or in the first bytes of a long one.
     ///
-    /// `client` is what the client and we agreed on. Statements with attributes have another
-    /// layout; they are never offered, so a client that claims them is refused here rather than
-    /// its attributes read as SQL.
+    /// `client` is what the client and we agreed on. Attributes stand in front of a statement's
+    /// text if they are part of that; so they must be there whole.
     pub fn parse(payload: &'a [u8], client: Capabilities) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(payload);
         let code = match cursor.u8() {
             Ok(code) => code,
             Err(_) => return malformed("a command without its first byte"),
         };
-        if matches!(code, 0x03 | 0x17) && client.has(Capabilities::QUERY_ATTRIBUTES) {
-            return malformed("query attributes were not offered");
-        }
         Ok(match code {
             0x01 => Self::Quit,
             0x02 => Self::InitDb(cursor.rest()),
+            0x03 if client.has(Capabilities::QUERY_ATTRIBUTES) => {
+                Self::Query(attributes::split(cursor.rest())?.1)
+            }
             0x03 => Self::Query(cursor.rest()),
             0x04 => Self::FieldList(cursor.rest()),
             0x07 => Self::Refresh,
@@ -119,7 +120,7 @@ impl Command<'_> {
     pub fn expect(&self) -> Expect {
         match self {
             Self::Quit | Self::LongData { .. } | Self::CloseStatement(_) => Expect::Nothing,
-            Self::Execute { body, .. } if body.first().is_some_and(|flags| *flags != 0) => {
+            Self::Execute { body, .. } if body.first().is_some_and(|flags| asks_cursor(*flags)) => {
                 Expect::Cursor
             }
             Self::Query(_) | Self::ProcessInfo | Self::Execute { .. } => Expect::Query,
@@ -171,6 +172,36 @@ mod tests {
         {
             assert!(Command::parse(payload, Capabilities(0)).is_err(), "{payload:?}");
         }
-        assert!(Command::parse(b"\x03\0\x01SELECT 1", Capabilities::QUERY_ATTRIBUTES).is_err());
+    }
+
+    #[test]
+    fn attributes_stand_in_front_of_the_text() {
+        fn check(payload: &[u8], expected: Option<&[u8]>) {
+            let command = Command::parse(payload, Capabilities::QUERY_ATTRIBUTES).ok();
+            assert_eq!(command, expected.map(Command::Query), "{payload:?}");
+        }
+        check(b"\x03\0\x01SELECT 1", Some(b"SELECT 1"));
+        check(b"\x03\0\x01", Some(b""));
+        check(b"\x03\x01\x01\0\x01\xfe\0\x01n\x08SELECT 1DELETE", Some(b"DELETE"));
+        check(b"\x03SELECT 1", None);
+        check(b"\x03\x01\x01\0\x01\xfe\0\x01n\x08SELE", None);
+        check(b"\x03", None);
+        // Other commands have none.
+        let prepare = Command::parse(b"\x16SELECT ?", Capabilities::QUERY_ATTRIBUTES);
+        assert_eq!(prepare, Ok(Command::Prepare(b"SELECT ?")));
+    }
+
+    #[test]
+    fn a_count_of_parameters_is_no_cursor() {
+        for (flags, expected) in [
+            (0, Expect::Query),
+            (1, Expect::Cursor),
+            (8, Expect::Query),
+            (9, Expect::Cursor),
+            (4, Expect::Cursor),
+        ] {
+            let body = [flags, 1, 0, 0, 0];
+            assert_eq!(Command::Execute { id: 1, body: &body }.expect(), expected, "{flags}");
+        }
     }
 }

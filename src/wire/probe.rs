@@ -11,7 +11,7 @@ use super::err::Err;
 use super::frame::{read_packet, write_packet};
 use super::handshake::{AuthStep, ChangeUser, Greeting, Response, is_ssl_request};
 use super::ok::Ok as OkPacket;
-use super::prepared::{ExecuteHead, head_bytes_max};
+use super::prepared::{ExecuteHead, Form, head_bytes_max};
 use super::reply::{Expect, Scan, Shape, Summary, Walker};
 use super::{Malformed, cursor::Cursor};
 
@@ -28,25 +28,51 @@ pub fn frame(data: &[u8]) {
     for client in [Capabilities(0), Capabilities(u32::MAX)] {
         let command = Command::parse(&packet.payload, client);
         let _ = command.map(|command| command.expect());
-        if let Ok(Command::Execute { id, body }) = command {
-            execute(id, body);
+        match command {
+            Ok(Command::Execute { id, body }) => execute(id, body, Form::of(client)),
+            Ok(Command::Query(text)) => query(&packet.payload, text, client),
+            _ => {}
         }
     }
 }
 
-/// The head of an EXECUTE is written as it was read, and what follows it is untouched.
-fn execute(id: u32, body: &[u8]) {
+/// The text is the end of the packet, behind attributes that are there whole: cut anywhere before
+/// that, they are not read as something else.
+fn query(payload: &[u8], text: &[u8], client: Capabilities) {
+    assert!(payload.ends_with(text));
+    let attributes = payload.len().saturating_sub(text.len()).saturating_sub(1);
+    assert_eq!(attributes > 0, client.has(Capabilities::QUERY_ATTRIBUTES));
+    let cut = attributes / 2;
+    if attributes > 0 {
+        let cut = payload.get(..cut.saturating_add(1)).unwrap_or_default();
+        assert!(Command::parse(cut, client).is_err());
+    }
+}
+
+/// The head of an EXECUTE is written as it was read, and what follows it is untouched. For a server
+/// without attributes it is what that reads the same, and what comes of it stays so.
+fn execute(id: u32, body: &[u8], form: Form) {
     // The last byte says with how many parameters it is read.
     let params = body.last().copied().map_or(0, u16::from);
-    let Ok((head, values)) = ExecuteHead::parse(body, params) else { return };
-    let mut out = Vec::new();
-    head.write(&mut out, id);
-    assert!(out.len() <= head_bytes_max(params));
-    out.extend_from_slice(values);
-    let Ok(Command::Execute { id: read, body }) = Command::parse(&out, Capabilities(0)) else {
-        panic!("an EXECUTE became something else: {out:?}");
+    let Ok((head, values)) = ExecuteHead::parse(body, params, form) else { return };
+    let rewritten = |head: &ExecuteHead<'_>, form| {
+        let mut out = Vec::new();
+        head.write(&mut out, id);
+        assert!(form == Form::Named || out.len() <= head_bytes_max(params, form));
+        out.extend_from_slice(values);
+        let Ok(Command::Execute { id: read, body }) = Command::parse(&out, Capabilities(0)) else {
+            panic!("an EXECUTE became something else: {out:?}");
+        };
+        assert_eq!(read, id);
+        let read = ExecuteHead::parse(body, params, form);
+        assert_eq!(read, Ok((head.clone(), values)));
     };
-    assert_eq!((read, ExecuteHead::parse(body, params)), (id, Ok((head, values))));
+    rewritten(&head, form);
+    let types = head.types().map_or(vec![3; usize::from(params) * 2], |types| types.into_owned());
+    let plain = head.retold(&types, Form::Plain);
+    assert!(plain.is_told());
+    rewritten(&plain, Form::Plain);
+    rewritten(&plain.retold(&types, Form::Named), Form::Named);
 }
 
 /// However a reply is cut, the walker does the same; and what it gives to the client is a reply

@@ -1,9 +1,15 @@
-//! One TCP address before several servers, in turn; servers that forget; and servers that speak
-//! nonsense.
+//! One TCP address before several servers, in turn; servers that forget, servers that say
+//! too much, and servers that speak nonsense.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
+
+use forebay::wire::capability::Capabilities;
+use forebay::wire::frame::write_packet;
+use forebay::wire::handshake::Greeting;
 
 /// Listens, and carries each connection to the next server. Gives its address.
 pub(crate) fn balance(servers: &[&str]) -> String {
@@ -68,6 +74,102 @@ fn carry_commands(mut from: TcpStream, mut to: TcpStream) -> io::Result<()> {
         packet.extend_from_slice(&payload);
         to.write_all(&packet)?;
     }
+}
+
+/// Listens before one server, which says one OK more than it was asked for behind the answer to
+/// whatever holds `mark`. Speaks no TLS. Gives its address.
+pub(crate) fn chatter(server: &str, mark: &'static [u8]) -> String {
+    let server = server.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(client), Ok(server)) = (client, TcpStream::connect(&server)) else { continue };
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let is_marked = Arc::new(AtomicBool::new(false));
+            let marks = Arc::clone(&is_marked);
+            thread::spawn(move || {
+                carry_blocks(from, to, |block| {
+                    let found = block.windows(mark.len()).any(|part| part == mark);
+                    marks.fetch_or(found, Ordering::SeqCst);
+                })
+            });
+            thread::spawn(move || {
+                carry_blocks(server, client, |block| {
+                    if is_marked.swap(false, Ordering::SeqCst) {
+                        block.extend_from_slice(&[7, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]);
+                    }
+                })
+            });
+        }
+    });
+    address
+}
+
+/// Answers here are short: each comes in one block.
+fn carry_blocks(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    mut look: impl FnMut(&mut Vec<u8>),
+) -> io::Result<()> {
+    let mut block = [0; 16 * 1024];
+    loop {
+        let read = from.read(&mut block).unwrap_or(0);
+        if read == 0 {
+            let _gone = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
+            return Ok(());
+        }
+        let mut block = block[..read].to_vec();
+        look(&mut block);
+        to.write_all(&block)?;
+    }
+}
+
+/// Listens before one server. Gives its address, and what has the server do without query
+/// attributes: then it greets so, and connections of before are cut.
+pub(crate) fn downgrade(server: &str) -> (String, impl FnOnce() + use<>) {
+    let server = server.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let state = Arc::new(Mutex::new((false, Vec::new())));
+    let shared = Arc::clone(&state);
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(mut client), Ok(mut server)) = (client, TcpStream::connect(&server)) else {
+                continue;
+            };
+            let mut state = shared.lock().unwrap();
+            if state.0 && greet_without(&mut server, &mut client).is_err() {
+                continue;
+            }
+            state.1.push(server.try_clone().unwrap());
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || carry(from, to));
+            thread::spawn(move || carry(server, client));
+        }
+    });
+    let change = move || {
+        let mut state = state.lock().unwrap();
+        state.0 = true;
+        for server in state.1.drain(..) {
+            let _gone = server.shutdown(Shutdown::Both);
+        }
+    };
+    (address, change)
+}
+
+fn greet_without(server: &mut TcpStream, client: &mut TcpStream) -> io::Result<()> {
+    let mut header = [0; 4];
+    server.read_exact(&mut header)?;
+    let mut payload = vec![0; usize::from(header[0])];
+    server.read_exact(&mut payload)?;
+    let mut greeting = Greeting::parse(&payload).expect("a greeting");
+    greeting.capabilities = greeting.capabilities.without(Capabilities::QUERY_ATTRIBUTES);
+    let mut packet = Vec::new();
+    greeting.encode(&mut packet);
+    let mut out = Vec::new();
+    write_packet(&mut out, 0, &packet);
+    client.write_all(&out)
 }
 
 /// Listens, and answers everybody with these bytes, whatever he says. Gives its address.

@@ -2,6 +2,7 @@
 //! itself says to the same client.
 
 use forebay::wire::capability::Capabilities;
+use forebay::wire::prepared::{ExecuteHead, Form};
 
 use super::client::{Client, Login};
 use super::proxy::Setup;
@@ -15,6 +16,7 @@ const FIELD_LIST: u8 = 4;
 const STATISTICS: u8 = 9;
 const PING: u8 = 14;
 const PREPARE: u8 = 22;
+const EXECUTE: u8 = 0x17;
 const SET_OPTION: u8 = 27;
 const RESET_CONNECTION: u8 = 31;
 
@@ -32,7 +34,7 @@ fn queries<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Vec<u8>> {
 /// The whole reply to one command. What is asked behind it, in the same write, shows where it ends.
 fn reply(client: &mut Client, command: &[u8]) -> Vec<Packet> {
     const END: &[u8] = b"\x07the end";
-    client.send(0, command).unwrap();
+    client.command(command[0], &command[1..]).unwrap();
     client.command(QUERY, b"SELECT 'the end'").unwrap();
     let mut packets = Vec::new();
     loop {
@@ -59,8 +61,19 @@ fn mask(packets: &mut [Packet], is_prepare: bool, is_classic: bool) {
     }
 }
 
+/// An EXECUTE with one parameter, as a client writes it that agreed on attributes.
+fn with_a_name(execute: &[u8], id: u32) -> Vec<u8> {
+    let (head, values) = ExecuteHead::parse(&execute[5..], 1, Form::Plain).unwrap();
+    let mut named = Vec::new();
+    head.retold(&[], Form::Named).write(&mut named, id);
+    [&named, values].concat()
+}
+
+/// The first of the two attributes is long.
 fn converse(address: &str, login: &Login<'_>, script: &[Vec<u8>]) -> Vec<Vec<Packet>> {
     let mut client = Client::connect(address, login).unwrap_or_else(|failure| panic!("{failure}"));
+    let has_names = client.capabilities.has(Capabilities::QUERY_ATTRIBUTES);
+    client.attributes = vec![("a".into(), "SELECT 1;".repeat(30)), ("".into(), "".into())];
     let is_classic = !client.capabilities.has(Capabilities::DEPRECATE_EOF);
     let mut number = [0; 4];
     let mut replies = Vec::new();
@@ -68,6 +81,9 @@ fn converse(address: &str, login: &Login<'_>, script: &[Vec<u8>]) -> Vec<Vec<Pac
         let mut command = command.clone();
         if (0x17..=0x1c).contains(&command[0]) && command[0] != SET_OPTION {
             command[1..5].copy_from_slice(&number);
+        }
+        if command[0] == EXECUTE && has_names {
+            command = with_a_name(&command, u32::from_le_bytes(number));
         }
         let mut packets = reply(&mut client, &command);
         let is_prepare = command[0] == PREPARE && packets[0].1[0] == 0;
@@ -170,7 +186,6 @@ fn other_commands() -> Vec<Vec<u8>> {
 }
 
 fn with_a_cursor() -> Vec<Vec<u8>> {
-    const EXECUTE: u8 = 0x17;
     const FETCH: u8 = 0x1c;
     let execute = |flags: u8| [1, 0, 0, 0, flags, 1, 0, 0, 0, 0, 1, 3, 0, 5, 0, 0, 0];
     let fetch = |rows: u8| command(FETCH, &[1, 0, 0, 0, rows, 0, 0, 0]);
@@ -211,17 +226,21 @@ fn in_gbk() -> Vec<Vec<u8>> {
     script
 }
 
-fn logins(tenant: &Tenant) -> Vec<(&'static str, Login<'_>)> {
+fn logins(tenant: &Tenant, flavour: Flavour) -> Vec<(&'static str, Login<'_>)> {
     use Capabilities as C;
     let plain = tenant.login();
     let several = plain.clone().with(C::MULTI_STATEMENTS).with(C::PS_MULTI_RESULTS);
-    vec![
+    let mut logins = vec![
         ("plain", plain.clone()),
         ("modern", plain.clone().with(C::DEPRECATE_EOF)),
         ("several, found rows", several.clone().with(C::FOUND_ROWS)),
         ("several, modern", several.with(C::DEPRECATE_EOF)),
-        ("ignoring space", plain.with(C::IGNORE_SPACE)),
-    ]
+        ("ignoring space", plain.clone().with(C::IGNORE_SPACE)),
+    ];
+    if flavour == Flavour::MySql97 {
+        logins.push(("with attributes", plain.with(C::QUERY_ATTRIBUTES)));
+    }
+    logins
 }
 
 fn every_reply_is_the_servers(flavour: Flavour) {
@@ -232,7 +251,7 @@ fn every_reply_is_the_servers(flavour: Flavour) {
     proxy.wait_for_readers(2);
     let mut wrong = Vec::new();
     for script in scripts(flavour) {
-        for (name, login) in logins(&tenant) {
+        for (name, login) in logins(&tenant, flavour) {
             with_tables(&stack, &tenant);
             let direct = converse(stack.address(PRIMARY), &login, &script);
             for time in ["first", "second"] {

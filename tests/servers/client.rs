@@ -13,7 +13,7 @@ use std::time::Duration;
 use forebay::secret::{Digest, rsa};
 use forebay::wire::auth::{CACHING_SHA2, NATIVE, caching_sha2_token, native_token, xor_with_nonce};
 use forebay::wire::capability::Capabilities;
-use forebay::wire::cursor::Cursor;
+use forebay::wire::cursor::{Cursor, put_lenenc_bytes, put_u16};
 use forebay::wire::err::Err as ErrPacket;
 use forebay::wire::frame::{read_packet, write_packet};
 use forebay::wire::handshake::{AuthStep, ChangeUser, Greeting, Response};
@@ -170,6 +170,8 @@ pub(crate) struct Client {
     unread: Vec<u8>,
     pub(crate) greeting: Greeting,
     pub(crate) capabilities: Capabilities,
+    /// Names and values that go with every statement as text, if that was agreed on.
+    pub(crate) attributes: Vec<(String, String)>,
 }
 
 impl Client {
@@ -221,7 +223,9 @@ impl Client {
         };
         let unread = Vec::new();
         let capabilities = Capabilities(0);
-        let mut client = Self { stream, is_local, unread, greeting: empty, capabilities };
+        let attributes = Vec::new();
+        let mut client =
+            Self { stream, is_local, unread, greeting: empty, capabilities, attributes };
         let (_, payload) = client.read()?;
         if payload.first() == Some(&0xff) {
             return Err(Failure::refused(&payload));
@@ -394,8 +398,28 @@ impl Client {
     /// Sends a command.
     pub(crate) fn command(&mut self, command: u8, body: &[u8]) -> io::Result<()> {
         let mut payload = vec![command];
+        if command == 3 && self.capabilities.has(Capabilities::QUERY_ATTRIBUTES) {
+            self.put_attributes(&mut payload);
+        }
         payload.extend_from_slice(body);
         self.send(0, &payload)
+    }
+
+    fn put_attributes(&self, payload: &mut Vec<u8>) {
+        const STRING: u16 = 254;
+        payload.extend_from_slice(&[self.attributes.len() as u8, 1]);
+        if self.attributes.is_empty() {
+            return;
+        }
+        payload.resize(payload.len() + self.attributes.len().div_ceil(8), 0);
+        payload.push(1);
+        for (name, _) in &self.attributes {
+            put_u16(payload, STRING);
+            put_lenenc_bytes(payload, name.as_bytes());
+        }
+        for (_, value) in &self.attributes {
+            put_lenenc_bytes(payload, value.as_bytes());
+        }
     }
 
     /// Sends a packet.

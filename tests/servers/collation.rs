@@ -20,7 +20,7 @@ fn key(hex: &str) -> Key {
     let digits: Vec<char> = hex.chars().collect();
     let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
     let bytes: Vec<u8> = digits.chunks(2).map(byte).collect();
-    Key::text(Collation::parse(b"binary").unwrap(), &bytes).unwrap()
+    Key::text(0, Collation::parse(b"binary").unwrap(), &bytes).unwrap()
 }
 
 /// How many sets of texts are equal to the server, and the first with more than one key.

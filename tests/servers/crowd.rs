@@ -12,6 +12,8 @@ use super::stack::{Flavour, NODES, PRIMARY, Stack, Tenant, on_both, until};
 on_both!(
     five_thousand_on_fifty,
     who_waits_for_a_lock_delays_nobody,
+    who_waits_in_a_transaction_counts_too,
+    what_turns_out_to_be_slow_delays_nobody,
     results_and_statements_of_any_size_stream,
 );
 
@@ -143,14 +145,7 @@ fn who_waits_for_a_lock_delays_nobody(flavour: Flavour) {
     );
     let mut root = stack.root(PRIMARY);
     until("as many wait at the server as may", || root.cell(&question) == "3");
-    let mut visitor = proxy.client(&tenant);
-    let began = Instant::now();
-    for _ in 0..20 {
-        visitor.run("INSERT INTO note (n) VALUES (1)");
-        visitor.run("SELECT COUNT(*) FROM note");
-    }
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(5), "a visitor waited {took:?}");
+    visit(&proxy, &tenant);
     assert_eq!(root.cell(&question), "3", "one too many waits at the server");
     drop(owner);
     thread::scope(|scope| {
@@ -162,6 +157,92 @@ fn who_waits_for_a_lock_delays_nobody(flavour: Flavour) {
             });
         }
     });
+}
+
+/// Somebody with short statements is served at once.
+fn visit(proxy: &Proxy, tenant: &Tenant) {
+    let mut visitor = proxy.client(tenant);
+    let began = Instant::now();
+    for _ in 0..20 {
+        visitor.run("INSERT INTO note (n) VALUES (1)");
+        visitor.run("SELECT COUNT(*) FROM note");
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "a visitor waited {took:?}");
+}
+
+/// The transactions had their connections before they waited, and say so only then.
+fn who_waits_in_a_transaction_counts_too(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "patient_inside");
+    let proxy = Setup::of(&stack)
+        .monitored()
+        .replicas(&[])
+        .file("[pool]\nmax_connections_per_server = 5\nwait_ms_max = 60000")
+        .start();
+    let mut owner = Client::connect(stack.address(PRIMARY), &tenant.login()).unwrap();
+    assert_eq!(owner.cell("SELECT GET_LOCK('inside', 0)"), "1");
+    let mut waiting: Vec<Client> = (0..4).map(|_| proxy.client(&tenant)).collect();
+    let question = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}' \
+         AND info LIKE 'SELECT GET_LOCK(%20)'",
+        tenant.name
+    );
+    let mut root = stack.root(PRIMARY);
+    for (at, client) in waiting.iter_mut().enumerate() {
+        if at < 3 {
+            client.run("BEGIN");
+        }
+        client.command(3, b"SELECT GET_LOCK('inside', 20)").unwrap();
+        let there = (at + 1).min(3).to_string();
+        until("it waits at the server", || root.cell(&question) == there);
+    }
+    // The fourth asks for a connection of its own: it would be the last one.
+    visit(&proxy, &tenant);
+    assert_eq!(root.cell(&question), "3", "one too many waits at the server");
+    drop(owner);
+    thread::scope(|scope| {
+        for client in &mut waiting {
+            scope.spawn(|| {
+                assert_eq!(client.answers().unwrap()[0].cell(), "1");
+                client.simple(31, &[]).expect("COM_RESET_CONNECTION");
+            });
+        }
+    });
+}
+
+/// Eight updates of a row that somebody has locked, on five connections: nothing in their text says
+/// that they will wait.
+fn what_turns_out_to_be_slow_delays_nobody(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "slow_updates");
+    let proxy = Setup::of(&stack)
+        .monitored()
+        .replicas(&[])
+        .file("[pool]\nmax_connections_per_server = 6\nwait_ms_max = 60000")
+        .start();
+    let mut owner = Client::connect(stack.address(PRIMARY), &tenant.login()).unwrap();
+    owner.run("INSERT INTO note (id, n) VALUES (1000000, 0)");
+    owner.run("BEGIN");
+    owner.run("UPDATE note SET n = 1 WHERE id = 1000000");
+    let mut waiting: Vec<Client> = (0..8).map(|_| proxy.client(&tenant)).collect();
+    for client in &mut waiting {
+        client.command(3, b"UPDATE note SET n = n + 1 WHERE id = 1000000").unwrap();
+    }
+    let question = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}' \
+         AND info LIKE 'UPDATE note SET n = n + 1 %'",
+        tenant.name
+    );
+    let mut root = stack.root(PRIMARY);
+    until("they wait at the server", || root.cell(&question) == "4");
+    visit(&proxy, &tenant);
+    assert_eq!(root.cell(&question), "4", "one too many waits at the server");
+    owner.run("COMMIT");
+    for client in &mut waiting {
+        assert_eq!(client.answers().unwrap()[0].affected, 1);
+    }
+    assert_eq!(owner.cell("SELECT n FROM note WHERE id = 1000000"), "9");
 }
 
 /// Bytes of the result that is read slowly.

@@ -305,6 +305,46 @@ fn its_own_passwords_change_while_it_runs() {
     until("it watches again", || ![old.as_str(), "0"].contains(&root.cell(&mine).as_str()));
 }
 
+/// A reload takes over what it can; what it cannot is not shown as if it had been.
+#[test]
+fn the_console_shows_what_is_in_force() {
+    let stack = Stack::shared(Flavour::MariaDb);
+    let (look, other) = (scratch("look"), scratch("other"));
+    std::fs::write(&look, "first").unwrap();
+    std::fs::write(&other, "second").unwrap();
+    let console = free_address();
+    let text = |user: &str, file: &Path, mode: &str| {
+        format!(
+            "mode = '{mode}'\n[admin]\nsql = '{console}'\nuser = '{user}'\npassword_file = '{}'\n",
+            file.display()
+        )
+    };
+    let proxy = Setup::of(&stack).file(&text("looker", &look, "primary")).start();
+    let show = |user: &str, password: &str| {
+        let mut client = Client::connect(&console, &Login::new(user, password)).unwrap();
+        let rows = client.query("SHOW CONFIG").unwrap().rows;
+        let value = |key: &str| {
+            let row = rows.iter().find(|row| row[0].as_deref() == Some(key));
+            row.and_then(|row| row[1].clone()).unwrap_or_else(|| panic!("no {key}"))
+        };
+        ["admin.user", "admin.password_file", "mode"].map(value)
+    };
+    let shown = |file: &Path| file.display().to_string();
+    assert_eq!(show("looker", "first"), ["looker".to_owned(), shown(&look), "primary".into()]);
+    // A mistake changes nothing, nor what is shown.
+    std::fs::write(proxy.config(), text("watcher", &other, "nonsense")).unwrap();
+    assert_eq!(reload(&proxy).0, 409);
+    assert_eq!(show("looker", "first"), ["looker".to_owned(), shown(&look), "primary".into()]);
+    std::fs::write(proxy.config(), text("watcher", &other, "split")).unwrap();
+    let (status, told) = reload(&proxy);
+    assert!(status == 200 && told.contains("a restart will change mode"), "{status} {told}");
+    assert_eq!(show("watcher", "second"), ["watcher".to_owned(), shown(&other), "primary".into()]);
+    // Back again: nothing is left to be changed by a restart.
+    std::fs::write(proxy.config(), text("watcher", &other, "primary")).unwrap();
+    let (status, told) = reload(&proxy);
+    assert!(status == 200 && !told.contains("restart"), "{status} {told}");
+}
+
 #[test]
 fn wrong_passwords_cost_others_nothing() {
     let stack = Stack::shared(Flavour::MariaDb);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::proxy::{Proxy, Setup};
-use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both, until};
+use super::stack::{Flavour, PRIMARY, Stack, Tenant, launcher, on_both, until};
 
 on_both!(
     php_mysqli,
@@ -173,10 +173,8 @@ pub(crate) fn mysql(address: &str, tenant: &Tenant, more: &[&str]) -> Command {
 
 /// Where `make install` keeps what it fetched.
 pub(crate) fn cache() -> PathBuf {
-    let cache = std::env::var_os("FOREBAY_CACHE").map(PathBuf::from);
-    cache.unwrap_or_else(|| {
-        PathBuf::from(std::env::var_os("HOME").expect("a home")).join(".cache/forebay")
-    })
+    let said = Command::new(launcher()).arg("cache").output().expect("deploy/local/stack");
+    PathBuf::from(String::from_utf8(said.stdout).expect("a path").trim_end())
 }
 
 /// MySQL's own command line.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use super::balancer::babble;
+use super::balancer::{babble, chatter};
 use super::client::{Client, Failure};
 use super::proxy::{Proxy, Setup};
 use super::stack::{Flavour, PRIMARY, REPLICAS, Stack, Tenant, on_both, until};
@@ -13,6 +13,8 @@ on_both!(
     a_killed_primary_leaves_a_write_unknown,
     a_transaction_cut_is_told_until_it_is_rolled_back,
     servers_that_were_restarted_between_two_statements,
+    servers_that_say_more_than_was_asked,
+    an_insert_id_goes_with_its_server,
 );
 
 fn prepare(stack: &Stack, name: &str) -> Tenant {
@@ -65,7 +67,12 @@ fn a_killed_replica_costs_no_error(flavour: Flavour) {
 }
 
 /// Sends a statement, waits until the primary runs it, and kills the primary.
-fn kill_under(stack: &Stack, client: &mut Client, tenant: &Tenant, sql: &str) -> Failure {
+pub(super) fn kill_under(
+    stack: &Stack,
+    client: &mut Client,
+    tenant: &Tenant,
+    sql: &str,
+) -> Failure {
     client.command(3, sql.as_bytes()).unwrap();
     let mut root = stack.root(PRIMARY);
     let question = format!(
@@ -146,7 +153,64 @@ fn servers_that_were_restarted_between_two_statements(flavour: Flavour) {
     assert_eq!(clients[0].cell("SELECT n FROM note WHERE id = 1"), total, "none twice, none lost");
 }
 
+/// Another connection would say 0, which is believed and stored.
+fn an_insert_id_goes_with_its_server(flavour: Flavour) {
+    let stack = Stack::alone(flavour);
+    let tenant = prepare(&stack, "insert_id");
+    let proxy = Proxy::start(&stack);
+    let mut client = proxy.client(&tenant);
+    client.run("CREATE TABLE ids (id INT PRIMARY KEY AUTO_INCREMENT)");
+    client.run("INSERT INTO ids VALUES (7)");
+    client.run("INSERT INTO ids VALUES (NULL)");
+    stack.script(&["kill", PRIMARY]);
+    stack.script(&["start", PRIMARY]);
+    assert_eq!(client.refused("SELECT LAST_INSERT_ID()"), 1105);
+    client.run("INSERT INTO ids VALUES (NULL)");
+    assert_eq!(client.cell("SELECT LAST_INSERT_ID()"), "9");
+}
+
 /// Everything that a server could say wrong, at a replica's address.
+/// What is left over is nobody's answer: the connection goes, and what it said with it.
+fn servers_that_say_more_than_was_asked(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = prepare(&stack, "chatter");
+    let node = REPLICAS[0];
+    let chatty = chatter(stack.address(node), b"say more");
+    let mut proxy = Setup::of(&stack).monitored().replicas(&[&chatty]).start();
+    let mut clients = [proxy.client(&tenant), proxy.client(&tenant)];
+    proxy.wait_for_readers(1);
+    let list = format!("FROM information_schema.processlist WHERE user = '{}'", tenant.name);
+    let mut root = stack.root(node);
+    for round in 0..3 {
+        for client in &mut clients {
+            let mut number = String::new();
+            // After each time the replica is left alone for a while.
+            until("it is read from", || {
+                let sum = client.cell(&format!("SELECT n + {round} FROM note WHERE id = 2"));
+                assert_eq!(sum, (2 + round).to_string());
+                number = root.cell(&format!("SELECT COALESCE(MAX(id), 0) {list}"));
+                number != "0"
+            });
+            // A read is run again elsewhere, unseen.
+            until("that connection is closed", || {
+                assert_eq!(client.cell("SELECT n, 'say more' FROM note WHERE id = 1"), "1");
+                assert_eq!(client.cell("SELECT COUNT(*) FROM note"), "2");
+                root.cell(&format!("SELECT COUNT(*) {list} AND id = {number}")) == "0"
+            });
+        }
+    }
+    // A write is not: its outcome counts as unknown.
+    let chatty = chatter(stack.address(PRIMARY), b"say more");
+    let setup = Setup { primary: chatty, ..Setup::of(&stack).monitored().replicas(&[]) };
+    let mut direct = setup.start();
+    let mut client = direct.client(&tenant);
+    assert_eq!(client.refused("UPDATE note SET n = n + 1 WHERE id = 1 /* say more */"), 1105);
+    assert_eq!(client.cell("SELECT n FROM note WHERE id = 1"), "2", "done once, and answered so");
+    client.run("UPDATE note SET n = 1 WHERE id = 1");
+    proxy.assert_alive();
+    direct.assert_alive();
+}
+
 #[test]
 fn replicas_that_speak_nonsense() {
     let stack = Stack::shared(Flavour::MariaDb);

@@ -10,6 +10,8 @@ use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both, until};
 
 on_both!(
     writes_behind_our_back_keep_what_they_touch,
+    each_column_tells_rows_apart,
+    who_comes_later_shows_the_tables,
     foreign_keys_reach_their_children,
     a_cut_line_leaves_no_gap,
     without_the_grant_all_is_one,
@@ -36,6 +38,13 @@ const HOME: &str = "SELECT option_value FROM wp_options WHERE option_name = 'hom
 const CRON: &str = "SELECT option_value FROM wp_options WHERE option_name = 'cron'";
 const CHILD: &str = "SELECT COUNT(*) FROM child";
 const GRANDCHILD: &str = "SELECT COUNT(*) FROM grandchild";
+
+fn setup(stack: &Stack) -> Setup {
+    let file = scratch("follower-password");
+    std::fs::write(&file, "follower\n").unwrap();
+    let lines = format!("[monitor]\nuser = 'follower'\npassword_file = '{}'", file.display());
+    Setup::of(stack).file(&lines)
+}
 
 impl Field {
     fn new(flavour: Flavour, name: &str, grants: &str) -> Self {
@@ -74,10 +83,7 @@ impl Field {
             root.run(line);
         }
         let late = Late::between(&stack);
-        let file = scratch("follower-password");
-        std::fs::write(&file, "follower\n").unwrap();
-        let lines = format!("[monitor]\nuser = 'follower'\npassword_file = '{}'", file.display());
-        let proxy = Setup::of(&stack).file(&lines).start();
+        let proxy = setup(&stack).start();
         let client = proxy.client(&tenant);
         proxy.wait_for_readers(2);
         Field { client, proxy, root, late, tenant, stack }
@@ -208,6 +214,67 @@ fn writes_behind_our_back_keep_what_they_touch(flavour: Flavour) {
     field.check(&[home], &only_home);
     assert!(field.proxy.metric("forebay_follower_transactions_total", &[]) > 10.0);
     field.proxy.assert_alive();
+}
+
+/// Any one column that a read compares tells which writes it waits for.
+fn each_column_tells_rows_apart(flavour: Flavour) {
+    let mut field = Field::new(flavour, "columns", GRANTS);
+    field.root.run(
+        "CREATE TABLE site_posts (ID BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, post_title TEXT, \
+         post_status VARCHAR(20) NOT NULL DEFAULT 'publish', post_name VARCHAR(200) NOT NULL, \
+         post_parent BIGINT UNSIGNED NOT NULL DEFAULT 0, post_type VARCHAR(20) NOT NULL) \
+         ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_520_ci",
+    );
+    field.root.run(
+        "INSERT INTO site_posts (ID, post_name, post_type) VALUES (1, 'one', 'post'), \
+         (2, 'two', 'post'), (3, 'three', 'page'), (4, 'four', 'wp_template')",
+    );
+    field.stack.sync();
+    let mut field = field.late();
+    let read =
+        |text: &str| format!("SELECT COUNT(*), MAX(post_title) FROM site_posts WHERE {text}");
+    let all = read("1 = 1");
+    let [one, two] = ["ID = 1", "ID = 2"].map(read);
+    let [post, page] = ["post_type = 'post'", "((post_type = 'page' AND (1=1)))"].map(read);
+    let template = read("post_name IN ('four') AND post_type = 'wp_template'");
+    let draft = read("post_type = 'post' AND post_status = 'draft'");
+    let child = read("post_parent = 1 AND post_type = 'revision'");
+    let mut check = |write: &str, expected: &str| {
+        let reads = [&all, &one, &two, &post, &page, &template, &draft, &child];
+        let reads: Vec<(&str, char)> =
+            reads.into_iter().map(String::as_str).zip(expected.chars()).collect();
+        field.check(&[write], &reads);
+    };
+    check("UPDATE site_posts SET post_title = 'x' WHERE ID = 1", "PPRPRRRR");
+    check(
+        "INSERT INTO site_posts (ID, post_status, post_name, post_parent, post_type) \
+           VALUES (5, 'inherit', '1-revision-v1', 1, 'revision')",
+        "PRRRRRRP",
+    );
+    check("UPDATE site_posts SET post_status = 'draft' WHERE ID = 2", "PRPPRRPR");
+    check("UPDATE site_posts SET post_status = 'publish' WHERE ID = 2", "PRPPRRPR");
+    check("UPDATE site_posts SET post_type = 'PAGE' WHERE ID = 1", "PPRPPRRR");
+    check("UPDATE site_posts SET post_name = 'vier' WHERE ID = 4", "PRRRRPRR");
+    check("UPDATE site_posts SET post_name = 'four' WHERE ID = 4", "PRRRRPRR");
+    check("DELETE FROM site_posts WHERE ID = 5", "PRRRRRRP");
+    // Neither its parent nor its type can be compared.
+    check(
+        "INSERT INTO site_posts (ID, post_name, post_parent, post_type) \
+           VALUES (6, 'six', 18446744073709551615, 'pagé')",
+        "PRRPPRRP",
+    );
+    field.proxy.assert_alive();
+}
+
+/// The log's reader may not see them itself, and looked before anybody had logged in who may.
+fn who_comes_later_shows_the_tables(flavour: Flavour) {
+    let mut field = Field::new(flavour, "later", GRANTS);
+    let lines = "[log]\nlevel = 'info,forebay::backend::follow=debug'";
+    field.proxy = setup(&field.stack).file(lines).start();
+    until("a look", || field.proxy.log().contains("the primary's tables were read keyed=0"));
+    field.client = field.proxy.client(&field.tenant);
+    field.proxy.wait_for_readers(2);
+    field.late().proxy.assert_alive();
 }
 
 fn foreign_keys_reach_their_children(flavour: Flavour) {

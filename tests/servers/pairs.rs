@@ -18,6 +18,7 @@ on_both!(
     replicas_that_are_late,
     eventual_is_seen_to_be_stale,
     options_by_their_names,
+    posts_by_what_they_are,
     appliers_that_stop,
     replicas_that_are_killed,
     appliers_that_overtake,
@@ -187,6 +188,14 @@ fn options_by_their_names(flavour: Flavour) {
     let mut field = Field::new(flavour, "options", "causal").late();
     let late = field.late.as_ref().unwrap();
     let found = field.run(How::Options, pairs(), |_, round| lateness(late, round));
+    field.assert_right(&found);
+}
+
+/// Rows that come to have a value, and rows that had it.
+fn posts_by_what_they_are(flavour: Flavour) {
+    let mut field = Field::new(flavour, "posts", "causal").late();
+    let late = field.late.as_ref().unwrap();
+    let found = field.run(How::Posts, pairs(), |_, round| lateness(late, round));
     field.assert_right(&found);
 }
 

@@ -109,7 +109,7 @@ impl Setup {
             .expect("the program");
         let unix = self.arguments.iter().skip_while(|word| *word != "--unix").nth(1);
         let unix = unix.map(PathBuf::from);
-        let mut proxy = Proxy { child, address, unix, admin, log };
+        let mut proxy = Proxy { child, address, unix, admin, config, log };
         let mut ended = None;
         until("ready", || {
             ended = proxy.child.try_wait().unwrap();
@@ -131,6 +131,7 @@ pub(crate) struct Proxy {
     pub(crate) address: String,
     pub(crate) unix: Option<PathBuf>,
     pub(crate) admin: String,
+    config: PathBuf,
     log: PathBuf,
 }
 
@@ -141,6 +142,11 @@ impl Proxy {
     }
 
     /// Where it is, as WordPress is told it: the socket if there is one.
+    /// The file that it was configured by.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
     pub(crate) fn host(&self) -> String {
         match &self.unix {
             Some(path) => format!("localhost:{}", path.display()),

@@ -258,7 +258,7 @@ impl Stack {
             Flavour::MySql56 => "0 > WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS",
         };
         for node in REPLICAS {
-            let waited = self.root(node).cell(&format!("SELECT {wait}('{position}', 30)"));
+            let waited = self.root(node).cell(&format!("SELECT {wait}('{position}', 120)"));
             assert_eq!(waited, "0", "{node} does not catch up");
         }
     }
@@ -287,10 +287,14 @@ fn path(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
+/// What starts and stops servers.
+pub(crate) fn launcher() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local/stack")
+}
+
 fn script(words: &[String], lines: &[&str]) {
-    let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local/stack");
     let lines = lines.iter().flat_map(|line| ["--cnf", *line]);
-    let output = Command::new(launcher).args(words).args(lines).output().expect("the launcher");
+    let output = Command::new(launcher()).args(words).args(lines).output().expect("the launcher");
     assert!(
         output.status.success(),
         "stack {words:?}: {}\nWhat is missing is installed by: make install",

@@ -2,7 +2,8 @@
 # Words the other files share: errors, waiting, the stack's folder, free ports.
 
 PATH=$PATH:/usr/sbin:/sbin
-CACHE=${FOREBAY_CACHE:-$HOME/.cache/forebay}
+# shellcheck source=cache.sh
+source "$(dirname "${BASH_SOURCE[0]}")/cache.sh"
 WAIT_SECONDS=${FOREBAY_STACK_WAIT:-90}
 # Servers never run as root; the site neither.
 if [ "$(id -u)" = 0 ]; then AS_ROOT=yes; else AS_ROOT=; fi

@@ -97,7 +97,9 @@ def databases(build):
         if ":/" in host:
             path = host.split(":", 1)[1]
             proxy = pod.forebay()
-            if not proxy or build.configuration(pod, proxy).get("unix") != path:
+            if not proxy:
+                yield from _socket_of_node(build, pod, path)
+            elif build.configuration(pod, proxy).get("unix") != path:
                 yield f"{pod.name}: nobody in it listens on {path}"
             elif _volume_at(pod.spec["containers"][0], path) != _volume_at(proxy, path):
                 yield f"{pod.name}: {path} is not shared"
@@ -108,6 +110,24 @@ def databases(build):
             yield f"{pod.name}: its database is '{host}', which is not Forebay"
         if _variable(pod, "REPLICA_DB_HOST"):
             yield f"{pod.name} has an address of replicas: a plugin splits in front of Forebay"
+
+
+def _socket_of_node(build, pod, path):
+    """One Forebay on each node listens there, in the folder that this pod mounts too."""
+    folders = set()
+    for other in build.pods():
+        proxy = other.forebay()
+        if proxy and other.owner["kind"] == "DaemonSet" and build.configuration(other, proxy).get("unix") == path:
+            folders.add(_node_folder(other, proxy, path))
+    if not folders:
+        yield f"{pod.name}: nobody on its node listens on {path}"
+    elif folders != {_node_folder(pod, pod.spec["containers"][0], path)} or None in folders:
+        yield f"{pod.name}: {path} is not shared with its node"
+
+
+def _node_folder(pod, container, path):
+    name = _volume_at(container, path)
+    return next((at(v, "hostPath", "path") for v in pod.spec.get("volumes") or [] if v["name"] == name), None)
 
 
 def _volume_at(container, path):

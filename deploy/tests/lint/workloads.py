@@ -117,15 +117,24 @@ def rights(build):
         for key in ("hostNetwork", "hostPID", "hostIPC"):
             if pod.spec.get(key):
                 yield f"{pod.name} has {key}"
+        shared = None
         for volume in pod.spec.get("volumes") or []:
-            if "hostPath" in volume:
-                yield f"{pod.name} mounts the node's {volume['hostPath']['path']}"
+            path = at(volume, "hostPath", "path")
+            if path is None:
+                continue
+            if path not in _socket_folders(build):
+                yield f"{pod.name} mounts the node's {path}"
+            elif not _is_trusted(build, pod.namespace):
+                yield f"{pod.name}: its namespace refuses the node's {path}"
+            shared = volume["name"]
         if pod.spec.get("enableServiceLinks", True):
             yield f"{pod.name} has every service in its environment"
         for container in pod.containers():
             who = f"{pod.name} {container['name']}"
             inner = container.get("securityContext") or {}
             both = {**outer, **inner}
+            if container in (pod.spec.get("initContainers") or []) and _gives_folder(container, shared):
+                both, inner = {**both, "runAsNonRoot": True, "runAsUser": 65532}, {**inner, "capabilities": {"drop": ["ALL"]}}
             if not both.get("runAsNonRoot") or both.get("runAsUser") == 0:
                 yield f"{who} may be root"
             if at(both, "seccompProfile", "type") != "RuntimeDefault":
@@ -146,12 +155,49 @@ def rights(build):
                 yield f"{who} is throttled"
 
 
+def _socket_folders(build):
+    """Where a Forebay of each node listens."""
+    for pod in build.pods():
+        container = pod.forebay()
+        if container and pod.owner["kind"] == "DaemonSet":
+            path = build.configuration(pod, container).get("unix")
+            if path:
+                yield path.rpartition("/")[0]
+
+
+def _is_trusted(build, namespace):
+    labels = at(build.find("Namespace", namespace), "metadata", "labels", default={})
+    return labels.get("pod-security.kubernetes.io/enforce") == "privileged"
+
+
+def _gives_folder(container, shared):
+    """It gives Forebay the node's folder, which the kubelet made for root, and can do no more."""
+    mounts = [m["name"] for m in container.get("volumeMounts") or []]
+    added = at(container, "securityContext", "capabilities", "add")
+    return shared and mounts == [shared] and added == ["CHOWN"] and container["command"][0] == "chown" \
+        and container.get("restartPolicy") != "Always"
+
+
+def handover(build):
+    """Two Forebays of one node, the old and the new of a rollout, share a socket by turns."""
+    for pod in build.pods():
+        container = pod.forebay()
+        if not container or pod.owner["kind"] != "DaemonSet":
+            continue
+        settings = build.configuration(pod, container)
+        surge = at(pod.owner, "spec", "updateStrategy", "rollingUpdate", "maxSurge", default=0)
+        if settings.get("unix") and surge and str(settings.get("unix_takeover", "")).lower() != "true":
+            yield f"{pod.name}: the new one of a rollout cannot have the old one's socket"
+        if settings.get("unix") and not surge:
+            yield f"{pod.name}: nobody listens at its socket during a rollout"
+
+
 def users(build):
     """Every container has a user of its own number."""
     for pod in build.pods():
         for container in pod.containers():
             both = {**(pod.spec.get("securityContext") or {}), **(container.get("securityContext") or {})}
-            if not both.get("runAsUser"):
+            if both.get("runAsUser") is None:
                 yield f"{pod.name} {container['name']} leaves its user to the cluster"
 
 
@@ -220,4 +266,4 @@ def literals(build):
                     yield f"{pod.name}: '{word}' is gone since MySQL 9"
 
 
-RULES = [probes, ends, drain_covers_endpoints, connections, rights, users, images, rollouts, jobs, literals]
+RULES = [probes, ends, drain_covers_endpoints, connections, rights, handover, users, images, rollouts, jobs, literals]

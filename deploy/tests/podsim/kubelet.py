@@ -1,8 +1,8 @@
 """What a cluster does with a StatefulSet, as far as the pods' scripts can tell.
 
 Reads the manifest itself: init containers in order and until they succeed, sidecars, restarts, probes
-with their thresholds, volumes, rights, grace. Pods come one after the other, each when the one before
-is ready, and go in the opposite order.
+with their thresholds, volumes, rights, grace. Pods come and go as podManagementPolicy says: all at
+once, or one after the other; a rollout is always one by one, the highest first.
 """
 
 import json
@@ -21,6 +21,8 @@ from container import confined
 
 # A cluster waits 10 s and doubles it.
 RESTART_S = 0.5
+# Until a pod is ready, on a machine that has other things to do too.
+PATIENCE_S = 300
 # What the image of MySQL has beside its own programs, or less.
 TOOLS = """bash sh [ base64 basename cat chmod cp date dirname env false head id ls mkdir mv rm rmdir
     sleep sync tail test timeout touch tr true""".split()
@@ -57,14 +59,16 @@ class Manifest:
     """The StatefulSet, and what it mounts, out of the component's own files."""
 
     def __init__(self, component, folder, accounts):
-        self.folder, self.sources = folder, {}
+        self.folder, self.sources, self.settings = folder, {}, {}
         kustomization = yaml.safe_load((component / "kustomization.yaml").read_text())
         documents = [d for r in kustomization["resources"] for d in yaml.safe_load_all((component / r).read_text())]
         self.set = next(d["spec"] for d in documents if d["kind"] == "StatefulSet")
         self.pod = self.set["template"]["spec"]
         self.user = self.pod["securityContext"]["runAsUser"]
         for config in kustomization["configMapGenerator"]:
-            files = {Path(f).name: (component / f).read_text() for f in config["files"]}
+            for file in config.get("envs", []):
+                self.settings[config["name"]] = variables((component / file).read_text())
+            files = {Path(f).name: (component / f).read_text() for f in config.get("files", [])}
             self.sources[config["name"]] = self.write(config["name"], files, 0o644)
         self.sources["mysql-accounts"] = self.write("mysql-accounts", accounts, 0o440)
 
@@ -77,11 +81,11 @@ class Manifest:
             (place / file).chmod(mode)
         return place
 
-    def set_env(self, name, value):
-        for container in self.pod["initContainers"] + self.pod["containers"]:
-            for entry in container.get("env", []):
-                if entry["name"] == name:
-                    entry["value"] = value
+    def change(self, name, value):
+        """For pods that are made from now on: the ConfigMap's name has a hash."""
+        config = self.settings["mysql-settings"]
+        assert name in config
+        self.settings["mysql-settings"] = {**config, name: value}
 
     def source(self, volume, pod):
         """Where a pod's volume is on this machine."""
@@ -103,6 +107,11 @@ class Manifest:
         return place
 
 
+def variables(text):
+    """NAME=VALUE lines."""
+    return dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
+
+
 class Container:
     """One process tree in namespaces of its own, its command being their first process."""
 
@@ -120,7 +129,7 @@ class Container:
         assert rights["capabilities"] == {"drop": ["ALL"]} and not rights["allowPrivilegeEscalation"]
         self.spec = {
             "root": str(root), "mounts": image.mounts + pod.cluster.network.mounts + mounts,
-            "env": {**image.env, "HOSTNAME": pod.name, **{e["name"]: e["value"] for e in self.described.get("env", [])}},
+            "env": {**image.env, "HOSTNAME": pod.name, **self.env()},
             "user": manifest.user, "read_only": rights["readOnlyRootFilesystem"], "command": self.described["command"],
         }
         file = pod.folder / f"{self.name}.json"
@@ -133,6 +142,11 @@ class Container:
             stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         log.close()
         return self
+
+    def env(self):
+        """As the pod was made with."""
+        maps = [self.pod.settings[s["configMapRef"]["name"]] for s in self.described.get("envFrom", [])]
+        return {n: v for m in maps for n, v in m.items()} | {e["name"]: e["value"] for e in self.described.get("env", [])}
 
     def first(self):
         """The number of the container's first process as seen from here."""
@@ -179,6 +193,7 @@ class Pod:
     def __init__(self, cluster, ordinal):
         self.cluster, self.ordinal, self.name = cluster, ordinal, f"mysql-{ordinal}"
         self.space, self.address = cluster.network.join(self.name)
+        self.settings = dict(cluster.manifest.settings)
         self.folder = cluster.folder / "pods" / self.space
         self.folder.mkdir(parents=True)
         self.containers, self.sidecars, self.init = {}, [], None
@@ -311,19 +326,44 @@ class StatefulSet:
         self.publish()
         return took
 
-    def scale(self, count, within_s=90):
+    def scale(self, count, within_s=PATIENCE_S):
         """True when it came about in time."""
-        for ordinal in sorted(self.pods, reverse=True):
-            if ordinal >= count:
-                self.delete(ordinal)
+        self.delete_all([o for o in sorted(self.pods, reverse=True) if o >= count])
+        ordered = self.manifest.set["podManagementPolicy"] == "OrderedReady"
         for ordinal in range(count):
             if ordinal not in self.pods:
                 self.start(ordinal)
-            if not self.ready(ordinal, within_s=within_s):
+            if ordered and not self.ready(ordinal, within_s=within_s):
                 return False
-        return True
+        return self.ready(*range(count), within_s=within_s)
 
-    def ready(self, *ordinals, within_s=90):
+    def delete_all(self, ordinals):
+        if self.manifest.set["podManagementPolicy"] == "OrderedReady":
+            for ordinal in ordinals:
+                self.delete(ordinal)
+            return
+        threads = [threading.Thread(target=self.delete, args=(ordinal,)) for ordinal in ordinals]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def roll(self, before=lambda ordinal: None, within_s=PATIENCE_S):
+        """A rollout: pods that run the new revision are waited for, those that still run the old are
+        not, so a broken one is replaced when its turn comes. Gives who came back, and how long the last
+        was away."""
+        back = []
+        for ordinal in sorted(self.pods, reverse=True):
+            before(ordinal)
+            began = time.monotonic()
+            self.delete(ordinal)
+            self.start(ordinal)
+            if not self.ready(ordinal, within_s=within_s):
+                break
+            back.append(ordinal)
+        return back, time.monotonic() - began
+
+    def ready(self, *ordinals, within_s=PATIENCE_S):
         return until(lambda: all(self.pods[o].ready for o in ordinals), within_s)
 
     def wipe(self, ordinal):

@@ -101,6 +101,8 @@ class Service:
     def __init__(self, address, port, ready):
         ip("address", "add", address + "/32", "dev", "cluster")
         self.ready, self.heard = ready, []
+        # connections that each of them has now
+        self.open, self.lock = {}, threading.Lock()
         self.socket = socket.create_server((address, port), backlog=512)
         threading.Thread(target=self.listen, daemon=True).start()
         threading.Thread(target=self.hear, daemon=True).start()
@@ -118,13 +120,24 @@ class Service:
 
     def carry(self, client):
         try:
-            server = socket.create_connection(random.choice(self.heard), timeout=5)
-        except (OSError, IndexError):
+            chosen = random.choice(self.heard)
+        except IndexError:
             client.close()
             return
-        server.settimeout(None)
-        threading.Thread(target=pump, args=(client, server), daemon=True).start()
-        pump(server, client)
+        self.count(chosen, 1)
+        try:
+            server = socket.create_connection(chosen, timeout=5)
+            server.settimeout(None)
+            threading.Thread(target=pump, args=(client, server), daemon=True).start()
+            pump(server, client)
+        except OSError:
+            client.close()
+        finally:
+            self.count(chosen, -1)
+
+    def count(self, pod, change):
+        with self.lock:
+            self.open[pod] = self.open.get(pod, 0) + change
 
 
 def pump(source, sink):

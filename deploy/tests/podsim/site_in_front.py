@@ -66,10 +66,13 @@ class WebPod:
         except OSError:
             return False
 
-    def end(self, pre_stop_s):
-        """Leaves the Service first; PHP's server drops what it is doing when it is told to end."""
+    def end(self, pre_stop_s, requests):
+        """Leaves the Service first. With a delay, what it is doing then is done, as Apache does it; without
+        one it is gone before all have heard."""
         self.leaving = True
         time.sleep(pre_stop_s)
+        if pre_stop_s:
+            until(lambda: requests() == 0, 30)
         os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait()
         self.network.leave(self.space)
@@ -117,7 +120,7 @@ class Site:
 
     def remove(self, pod, pre_stop_s):
         pod.known_ready, pod.leaving = False, True
-        pod.end(pre_stop_s)
+        pod.end(pre_stop_s, lambda: self.service.open.get((pod.address, 8080), 0))
         self.pods.remove(pod)
 
     def roll(self, pre_stop_s):
@@ -134,7 +137,7 @@ class Site:
 
     def page(self, path="/"):
         try:
-            return get(WORDPRESS, path, 80, timeout=30)
+            return get(WORDPRESS, path, 80, timeout=60)
         except (OSError, http.client.HTTPException):
             return None
 
@@ -162,7 +165,7 @@ class Visitors:
     """Pages asked for all the time; counts those that come whole."""
 
     def __init__(self, site, words, count=3):
-        self.site, self.words, self.good, self.bad, self.ending = site, words, 0, 0, False
+        self.site, self.words, self.good, self.bad, self.slowest_s, self.ending = site, words, 0, 0, 0, False
         self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self.visit, daemon=True) for _ in range(count)]
         for thread in self.threads:
@@ -170,8 +173,10 @@ class Visitors:
 
     def visit(self):
         while not self.ending:
+            began = time.monotonic()
             whole = self.words in (self.site.page() or "")
             with self.lock:
+                self.slowest_s = max(self.slowest_s, time.monotonic() - began)
                 self.good, self.bad = self.good + whole, self.bad + (not whole)
 
     def end(self):
@@ -184,15 +189,14 @@ class Visitors:
 class Load:
     """PHP workers that write and read through Forebay; what they were told, and when."""
 
-    WRITERS, READERS = 2, 2
+    KINDS = ["write", "write", "read", "read"]
     serial = 0
 
-    def __init__(self, here, folder, password):
+    def __init__(self, here, folder, password, kinds=KINDS):
         Load.serial += 1
         self.stop = folder / f"load{Load.serial}.stop"
         self.workers = []
-        for number in range(self.WRITERS + self.READERS):
-            kind = "write" if number < self.WRITERS else "read"
+        for number, kind in enumerate(kinds):
             output = open(folder / f"load{Load.serial}.{number}", "w+")
             words = ["php", str(here / "load.php"), kind, f"{Load.serial}-{number}", "forebay", "wordpress", password,
                      "wordpress", str(self.stop)]
@@ -212,7 +216,8 @@ class Load:
         self.stop.touch()
         for process, _ in self.workers:
             process.wait(60)
-        self.acked = [words[2] for words in self.lines("acked")]
+        acked = self.lines("acked")
+        self.acked, self.longest = [words[2] for words in acked], max((float(words[3]) for words in acked), default=0)
         self.errors = [words[2:] for words in self.lines("error")]
         self.missing = self.lines("missing")
         self.reads = len(self.lines("read"))

@@ -65,7 +65,7 @@ async fn start() -> SocketAddr {
 
 async fn log_in(address: SocketAddr, password: &[u8]) -> Result<Dialed, String> {
     let credentials = Arc::new(Credentials::new(b"admin".to_vec(), password.to_vec()).unwrap());
-    let login = Login { credentials, found_rows: false, local_infile: false, database: None };
+    let login = Login { credentials, shared: Capabilities(0), local_infile: false, database: None };
     let tls = tls::BackendTls::unverified(tls::Mode::Disabled).unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     dial(&Network::Real, &address.to_string(), &tls, &login, deadline)

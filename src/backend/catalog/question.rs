@@ -74,11 +74,11 @@ pub(super) async fn read(
     let flavour = lease.pool().dialer().flavour();
     let mut draft = Draft::new(Mode { flavour, ..Mode::default() });
     let mut flight = begin(lease, credentials).await?;
-    put_query(&mut flight, views().as_bytes());
-    put_query(&mut flight, tables().as_bytes());
-    // With autocommit off, the look would be a transaction.
-    put_query(&mut flight, b"COMMIT");
     let capabilities = lease.capabilities;
+    put_query(&mut flight, capabilities, views().as_bytes());
+    put_query(&mut flight, capabilities, tables().as_bytes());
+    // With autocommit off, the look would be a transaction.
+    put_query(&mut flight, capabilities, b"COMMIT");
     let resets = lease.residue;
     let mut answers = Answers::to(&mut lease.stream, capabilities, &flight).await?;
     if resets {
@@ -90,8 +90,8 @@ pub(super) async fn read(
     let mut seen = HashSet::new();
     for question in questions(&draft) {
         let mut flight = Vec::new();
-        put_query(&mut flight, question.as_bytes());
-        put_query(&mut flight, b"COMMIT");
+        put_query(&mut flight, capabilities, question.as_bytes());
+        put_query(&mut flight, capabilities, b"COMMIT");
         let mut answers = Answers::to(&mut lease.stream, capabilities, &flight).await?;
         let rows = answers.rows().await?;
         answers.ok().await?;
@@ -111,7 +111,7 @@ async fn begin(lease: &mut Lease, credentials: &Arc<Credentials>) -> Result<Vec<
         return Ok(flight);
     }
     let deadline = Instant::now() + LOGIN_WAIT;
-    let renewed = lease.renew(credentials, false, deadline).await;
+    let renewed = lease.renew(credentials, Capabilities(0), deadline).await;
     renewed.map_err(|error| QueryError::Lost(std::io::Error::other(error.to_string())))?;
     Ok(flight)
 }

@@ -57,7 +57,12 @@ async fn run(mode: Mode, payloads: Vec<Vec<u8>>) -> (String, Vec<Vec<u8>>) {
     let network = Network::Memory(Arc::new(OneWay(Mutex::new(Some(near)))));
     let tls = BackendTls::unverified(mode).unwrap();
     let credentials = Arc::new(Credentials::new(b"u".to_vec(), b"secret".to_vec()).unwrap());
-    let login = Login { credentials, found_rows: true, local_infile: false, database: None };
+    let login = Login {
+        credentials,
+        shared: Capabilities::FOUND_ROWS,
+        local_infile: false,
+        database: None,
+    };
     let deadline = Instant::now() + Duration::from_secs(5);
     let dialing = async {
         let dialed = dial(&network, "db:3306", &tls, &login, deadline).await;
@@ -143,7 +148,7 @@ async fn nobody_there_and_nobody_answering() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = listener.local_addr().unwrap().to_string();
     let credentials = Arc::new(Credentials::new(b"u".to_vec(), b"secret".to_vec()).unwrap());
-    let login = Login { credentials, found_rows: false, local_infile: false, database: None };
+    let login = Login { credentials, shared: Capabilities(0), local_infile: false, database: None };
     let dialed = dial(&network, &silent, &tls, &login, soon()).await;
     assert!(matches!(dialed, Err(DialError::TimedOut)));
     assert!(matches!(greeting_only(&network, &silent, soon()).await, Err(DialError::TimedOut)));

@@ -14,6 +14,7 @@ use crate::backend::position_question::{Dialect, Notation};
 use crate::backend::query::{Answers, QueryError, Rows, ask, put_query};
 use crate::cluster::{Role, Server};
 use crate::freshness::closure::{Cascades, Closure};
+use crate::freshness::keyed::{Keyed, KeyedTable};
 use crate::freshness::transaction::Layout;
 use crate::freshness::{Collation, KeyColumn, KeyKind, KeyedTables};
 use crate::limits;
@@ -34,6 +35,8 @@ pub(super) struct Look {
     pub(super) changes: u64,
     /// The account may not see foreign keys.
     pub(super) is_refused: bool,
+    /// Somebody had logged in who uses the tables, and whoever does sees them.
+    pub(super) is_by_user: bool,
 }
 
 /// Why nothing was seen.
@@ -70,28 +73,28 @@ pub(super) async fn look(
     let deadline = Instant::now() + fleet.ways.connect_timeout;
     let Some(pool) = fleet.pool(primary.id) else { return Err(Blind::NoPosition) };
     let dialer = pool.dialer();
-    let opening = dialer.open_at(&primary.address, &account, false, false, deadline);
+    let opening = dialer.open_at(&primary.address, &account, Capabilities(0), false, deadline);
     let (mut connection, _) = opening.await?;
     let capabilities = connection.capabilities;
     let mut line = Line { stream: &mut connection.stream, capabilities };
     let mut layout = Layout::default();
     // Whoever uses the tables sees them too: keys need no more rights than that.
-    if let Some(learned) = fleet.learned()
-        && let Ok(mut lease) = fleet.lease_primary(&learned, fleet.account_of(&learned)).await
+    let learned = fleet.learned();
+    if let Some(learned) = &learned
+        && let Ok(mut lease) = fleet.lease_primary(learned, fleet.account_of(learned)).await
     {
         let capabilities = lease.capabilities;
         let mut line = Line { stream: &mut lease.stream, capabilities };
         columns(&mut line, &fleet.policy.keyed_tables, &mut layout).await?;
         lease.give_back(0);
-    } else {
-        columns(&mut line, &fleet.policy.keyed_tables, &mut layout).await?;
     }
+    columns(&mut line, &fleet.policy.keyed_tables, &mut layout).await?;
     let dialect = dialer.dialect();
     layout.closure = closure(&mut line, dialect).await?;
     let is_refused = layout.closure == Closure::Unknown;
     let rows = line.ask(dialect.ask_primary(Notation::Gtids)).await?;
     let position = dialect.read_primary(Notation::Gtids, &rows).ok_or(Blind::NoPosition)?;
-    Ok(Look { layout, position, changes, is_refused })
+    Ok(Look { layout, position, changes, is_refused, is_by_user: learned.is_some() })
 }
 
 impl Line<'_> {
@@ -100,7 +103,7 @@ impl Line<'_> {
     }
 }
 
-/// Adds the keyed columns of all tables that can be seen.
+/// Adds the keyed columns of all tables that can be seen and are not known yet.
 async fn columns(
     line: &mut Line<'_>,
     keyed: &KeyedTables,
@@ -108,48 +111,56 @@ async fn columns(
 ) -> Result<(), QueryError> {
     let rows = line.ask(TABLES).await?;
     let names = rows.iter().filter_map(|row| Some((plain(row, 0)?, plain(row, 1)?)));
-    let keyed_ones = names.filter(|(_, table)| keyed.of(table).is_some());
-    let tables: Vec<(&str, &str)> = keyed_ones.take(limits::KEYED_TABLES_MAX).collect();
+    let is_known = |schema: &str, table: &str| {
+        layout.widths.contains_key(&(schema.as_bytes().into(), table.as_bytes().into()))
+    };
+    let ranked = |(schema, table): (_, _)| {
+        Some((keyed.of(table).filter(|_| !is_known(schema, table))?, schema, table))
+    };
+    let mut tables: Vec<(Keyed<'_>, &str, &str)> = names.filter_map(ranked).collect();
+    tables.sort_by_key(|(keyed, _, _)| keyed.rank);
+    tables.truncate(limits::KEYED_TABLES_MAX);
     for some in tables.chunks(32) {
         let mut flight = Vec::new();
-        for (schema, table) in some {
+        for (_, schema, table) in some {
             let text = format!(
                 "SELECT COLUMN_NAME,ORDINAL_POSITION,DATA_TYPE,COLLATION_NAME FROM \
                  information_schema.COLUMNS WHERE TABLE_SCHEMA='{schema}' AND TABLE_NAME='{table}'"
             );
-            put_query(&mut flight, text.as_bytes());
+            put_query(&mut flight, line.capabilities, text.as_bytes());
         }
         let mut answers = Answers::to(line.stream, line.capabilities, &flight).await?;
-        for (schema, table) in some {
+        for (keyed, schema, table) in some {
             let rows = answers.rows().await?;
-            if let Some(column) = key_column(keyed, table, &rows) {
-                let name = (schema.as_bytes().into(), table.as_bytes().into());
-                layout.columns.insert(schema.as_bytes(), table.as_bytes(), column);
-                layout.widths.insert(name, rows.len());
-            }
+            let name = (schema.as_bytes().into(), table.as_bytes().into());
+            layout.columns.insert(schema.as_bytes(), table.as_bytes(), keyed_table(keyed, &rows));
+            layout.widths.insert(name, rows.len());
         }
     }
     Ok(())
 }
 
-/// The keyed column of a table, if it is of a kind that can be compared.
-fn key_column(keyed: &KeyedTables, table: &str, rows: &Rows) -> Option<KeyColumn> {
-    let keyed = keyed.of(table)?;
+/// The keyed columns of a table, those that are of a kind that can be compared.
+fn keyed_table(keyed: &Keyed<'_>, rows: &Rows) -> KeyedTable {
     let named = |name: &str| {
         let is_it = |row: &&Vec<_>| text(row, 0).is_some_and(|it| it.eq_ignore_ascii_case(name));
         rows.iter().find(is_it)
     };
-    let index = |row| text(row, 1)?.parse::<usize>().ok()?.checked_sub(1);
-    let column = named(keyed.column)?;
-    let kind = match &*text(column, 2)?.to_ascii_lowercase() {
-        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => KeyKind::Integer,
-        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => {
-            KeyKind::Text(Collation::parse(text(column, 3)?.as_bytes())?)
-        }
-        _ => return None,
+    let index = |row| text(row, 1)?.parse::<u16>().ok()?.checked_sub(1);
+    let column = |name: &&str| {
+        let row = named(name)?;
+        let kind = match &*text(row, 2)?.to_ascii_lowercase() {
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => KeyKind::Integer,
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => {
+                KeyKind::Text(Collation::parse(text(row, 3)?.as_bytes())?)
+            }
+            _ => return None,
+        };
+        Some(KeyColumn { name: (*name).to_owned(), index: index(row)?, kind })
     };
-    let autoload = keyed.autoload.and_then(|name| index(named(name)?));
-    Some(KeyColumn { column: keyed.column.to_owned(), index: index(column)?, kind, autoload })
+    let columns = keyed.columns.iter().filter_map(column).collect();
+    let autoload = keyed.autoload.and_then(|name| index(named(name)?)).map(usize::from);
+    KeyedTable { columns, autoload }
 }
 
 fn text(row: &[Option<Vec<u8>>], at: usize) -> Option<&str> {

@@ -6,7 +6,6 @@ use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::{Place, Pool};
@@ -17,6 +16,7 @@ use crate::cluster::{Live, Outstanding, ServerId};
 use crate::link::Stream;
 use crate::position::Ordinal;
 use crate::secret::Credentials;
+use crate::wire::capability::Capabilities;
 
 /// A connection that one session has to itself. Dropping it closes the connection.
 #[derive(Debug)]
@@ -28,8 +28,8 @@ pub struct Lease {
     pub(super) is_new: bool,
     pub(super) live: Arc<Live>,
     pub(super) _outstanding: Outstanding,
-    /// Of a statement that may wait for others.
-    pub(super) _permit: Option<OwnedSemaphorePermit>,
+    /// Its pool knows that it is not leased for a moment.
+    pub(super) is_long: bool,
 }
 
 impl Lease {
@@ -75,6 +75,14 @@ impl Lease {
         poll_fn(move |context| given_up.poll(context))
     }
 
+    /// What is said over it now is not short: the pool counts it as that.
+    pub fn prolong(&mut self) {
+        if !self.is_long {
+            self.is_long = true;
+            self.pool.lock().ledger.prolong(self.slot);
+        }
+    }
+
     /// From now on it is this session's.
     pub fn own(&mut self, session: u64) {
         self.owner = session;
@@ -93,13 +101,13 @@ impl Lease {
     pub async fn renew(
         &mut self,
         credentials: &Arc<Credentials>,
-        found_rows: bool,
+        shared: Capabilities,
         deadline: Instant,
     ) -> Result<(), OpenError> {
         let is_reader = self.is_reader;
         // The old one first: the server's limit may be this very connection.
         self.stream = Stream::from(tokio::io::duplex(1).0);
-        let opened = self.pool.dialer.open(credentials, found_rows, is_reader, deadline).await?;
+        let opened = self.pool.dialer.open(credentials, shared, is_reader, deadline).await?;
         self.owner = 0;
         self.is_new = true;
         self.pool.lock().tell_of(self.slot, &opened);

@@ -194,7 +194,7 @@ impl Report {
             self.note(Weight::Better, primary, text);
         }
         if !primary.sees_columns {
-            let text = "no column of *options, *postmeta or *usermeta can be seen: GRANT SELECT ON \
+            let text = "no column of *options or *postmeta can be seen: GRANT SELECT ON \
                         the schemas of WordPress, or install it first";
             self.note(Weight::Better, primary, text);
         }

@@ -118,7 +118,7 @@ impl Login<'_> {
         };
         match self.door.book.recall(user, now(), fits) {
             Recall::Fresh(credentials) => Ok(self.known(credentials)),
-            Recall::Stale(_) | Recall::Unknown => {
+            Recall::Stale(_) | Recall::Void(_) | Recall::Unknown => {
                 self.token()?.spend();
                 Err(self.denied(user, !is_empty(token)))
             }
@@ -139,7 +139,8 @@ impl Login<'_> {
         };
         let credentials = match self.door.book.recall(user, now(), fits) {
             Recall::Fresh(credentials) => credentials,
-            Recall::Stale(credentials) => self.prove(credentials, true).await?,
+            Recall::Stale(credentials) => self.prove(credentials, Trust::Old).await?,
+            Recall::Void(credentials) => self.prove(credentials, Trust::Void).await?,
             Recall::Unknown => {
                 // Opening a sealed password is work too.
                 if !self.door.book.throttle.may_try(self.peer.source(), now()) {
@@ -163,9 +164,10 @@ impl Login<'_> {
         let credentials = Arc::new(credentials);
         let credentials = match self.recall(&credentials) {
             Recall::Fresh(credentials) => credentials,
-            Recall::Stale(credentials) => self.prove(credentials, true).await?,
+            Recall::Stale(credentials) => self.prove(credentials, Trust::Old).await?,
+            Recall::Void(credentials) => self.prove(credentials, Trust::Void).await?,
             Recall::Unknown if self.door.book.may_learn(user) => {
-                self.prove(credentials, false).await?
+                self.prove(credentials, Trust::None).await?
             }
             Recall::Unknown => {
                 self.token()?.spend();
@@ -201,26 +203,32 @@ impl Login<'_> {
     }
 
     /// Asks the primary. One that was right before stays so while there is nobody to ask; another
-    /// waits for somebody as long as a login may take: wpdb does not try a first connect again.
+    /// waits for somebody as long as a login may take: wpdb does not try a first connect again. So
+    /// does one whose account may have been changed: a primary that is busy is not away.
     async fn prove(
         &self,
         credentials: Arc<Credentials>,
-        was_right: bool,
+        trust: Trust,
     ) -> Result<Arc<Credentials>, Fault> {
         // Some of the time is left to tell the client, who else would see nothing but a close.
         let until = tokio::time::Instant::now() + self.door.login_timeout.mul_f64(0.8);
         let (code, state, text) = NoServer.told();
         let mut nobody = Refusal::new(code, state, text);
         // A primary that hangs does not even say no.
-        while let Ok(asked) = timeout_at(until, self.ask_primary(&credentials, was_right)).await {
+        while let Ok(asked) = timeout_at(until, self.ask_primary(&credentials, trust)).await {
             match asked? {
                 Ok(known) => return Ok(known),
-                Err(_nobody) if was_right => return Ok(credentials),
+                Err(_nobody) if trust == Trust::Old => return Ok(credentials),
                 Err(because) => nobody = because,
             }
             sleep(ASK_AGAIN).await;
         }
-        if was_right { Ok(credentials) } else { Err(Fault::Refuse(nobody)) }
+        match trust {
+            Trust::None => return Err(Fault::Refuse(nobody)),
+            Trust::Void => self.door.book.spare(&credentials),
+            Trust::Old => {}
+        }
+        Ok(credentials)
     }
 
     /// Once for all logins that bring the same password at the same time. The inner error: there
@@ -228,9 +236,10 @@ impl Login<'_> {
     async fn ask_primary(
         &self,
         credentials: &Arc<Credentials>,
-        was_right: bool,
+        trust: Trust,
     ) -> Result<Result<Arc<Credentials>, Refusal>, Fault> {
         let book = &self.door.book;
+        let was_right = trust != Trust::None;
         if book.was_refused(credentials, now()) {
             return Err(self.denied_with(credentials));
         }
@@ -243,7 +252,7 @@ impl Login<'_> {
             return Err(self.denied_with(credentials));
         }
         let token = if was_right { None } else { Some(self.token()?) };
-        let Err(refusal) = self.door.prove.prove(Arc::clone(credentials)).await else {
+        let Err(refusal) = self.door.prove.prove(Arc::clone(credentials), was_right).await else {
             return Ok(Ok(book.learn(Arc::clone(credentials), &turn, now())));
         };
         if meaning(&refusal) != Meaning::NobodyToAsk {
@@ -318,6 +327,17 @@ impl Login<'_> {
         refusal.message.extend_from_slice(b"; this client needs TLS here");
         Fault::Refuse(refusal)
     }
+}
+
+/// What is known of a password that has to be proved.
+#[derive(Clone, Copy, PartialEq)]
+enum Trust {
+    /// Nothing.
+    None,
+    /// It was right, and accounts were changed since.
+    Void,
+    /// It was right a while ago.
+    Old,
 }
 
 /// How to go on.

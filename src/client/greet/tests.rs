@@ -26,7 +26,7 @@ struct Primary {
 }
 
 impl Prove for Primary {
-    fn prove(&self, credentials: Arc<Credentials>) -> Proof<'_> {
+    fn prove(&self, credentials: Arc<Credentials>, _: bool) -> Proof<'_> {
         Box::pin(async move {
             self.proofs.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
@@ -87,7 +87,7 @@ impl Memory for OneWay {
 fn login_as(user: &str, password: &str) -> dial::Login {
     dial::Login {
         credentials: Arc::new(Credentials::new(user.into(), password.into()).unwrap()),
-        found_rows: false,
+        shared: Capabilities(0),
         local_infile: false,
         database: Some(b"wp".to_vec()),
     }
@@ -302,6 +302,34 @@ async fn what_the_primary_says_is_passed_on_or_waited_out() {
         unwell(&house, None);
     };
     tokio::join!(house.check("plain empty", "ok, many"), well_again);
+}
+
+/// A primary that is busy for a moment would let in whom it has just been told to refuse.
+#[tokio::test(start_paused = true)]
+async fn who_may_have_been_changed_is_not_let_in_for_want_of_an_answer() {
+    let unwell = |house: &House, code| *house.primary.unwell.lock().unwrap() = code;
+    let house = house(Policy::default());
+    house.check("tls u right", "ok, 1").await;
+    house.primary.accounts.lock().unwrap().clear();
+    house.door.book.void();
+    unwell(&house, Some(1040));
+    let answers = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        unwell(&house, None);
+    };
+    let denied = format!("{DENIED}, many");
+    tokio::join!(house.check("tls u right", &denied), answers);
+    house.primary.accounts.lock().unwrap().push(("u", "right"));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    house.check("tls u right", "ok, 1").await;
+    // Nobody to ask for so long: it is waited for once, and not by everybody.
+    house.door.book.void();
+    unwell(&house, Some(2003));
+    house.check("tls u right", "ok, many").await;
+    house.check("tls u right", "ok, 1").await;
+    unwell(&house, None);
+    house.check("tls u right", "ok, 1").await;
+    house.check("tls u right", "ok, 0").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,6 +42,10 @@ impl Shelf {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.oldest.len().saturating_add(self.owned.len())
+    }
+
     /// One in just that state, last returned first. Used ones before clean ones, so that these
     /// are left for who needs them.
     pub(super) fn unowned_in_state(&self, key: Key, state: u64, needs_clean: bool) -> Option<u32> {

@@ -12,6 +12,7 @@ pub(super) struct Line<T> {
     members: Vec<Option<Member<T>>>,
     first: u32,
     last: u32,
+    len: usize,
 }
 
 #[derive(Debug)]
@@ -23,7 +24,7 @@ struct Member<T> {
 
 impl<T> Default for Line<T> {
     fn default() -> Self {
-        Line { members: Vec::new(), first: NONE, last: NONE }
+        Line { members: Vec::new(), first: NONE, last: NONE, len: 0 }
     }
 }
 
@@ -41,16 +42,22 @@ impl<T> Line<T> {
         }
         self.join(self.last, number);
         self.last = number;
+        self.len = self.len.saturating_add(1);
     }
 
     /// It leaves; nothing if it is not there.
     pub(super) fn remove(&mut self, number: u32) {
         let member = usize::try_from(number).ok().and_then(|at| self.members.get_mut(at)?.take());
         let Some(Member { before, after, .. }) = member else { return };
+        self.len = self.len.saturating_sub(1);
         self.join(before, after);
         if after == NONE {
             self.last = before;
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     /// The first that will do.
@@ -99,10 +106,11 @@ mod tests {
             seen.push(number.to_string());
         }
         assert_eq!(seen.join(" "), expected, "{ops}");
+        assert_eq!(line.len(), seen.len(), "{ops}");
         for number in &seen {
             line.remove(number.parse().unwrap());
         }
-        assert_eq!((line.first, line.last), (NONE, NONE), "{ops}");
+        assert_eq!((line.first, line.last, line.len()), (NONE, NONE, 0), "{ops}");
     }
 
     #[test]

@@ -5,9 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::{Decision, Handover, Idle, Key, Ledger, Slot, Wanted};
+use super::{Decision, Handover, Idle, Key, Ledger, Slot, Stay, Wanted};
+use crate::wire::capability::Capabilities;
 
 const CONNECTIONS_MAX: usize = 4;
+/// So many of them are for short statements.
+const RESERVE: usize = 1;
+/// From then on nothing is short.
+const LONG: Duration = Duration::from_millis(100);
 const WAITERS_MAX: usize = 5;
 
 /// Plays `ops`, three bytes an operation, and says what was wrong, if anything. Any instant will
@@ -26,8 +31,8 @@ pub fn probe(ops: &[u8], start: Instant) -> Result<(), String> {
 /// What the pool's users know: who holds what, who waits.
 struct Model {
     ledger: Ledger,
-    leased: BTreeMap<Slot, Key>,
-    opening: BTreeMap<Slot, Key>,
+    leased: BTreeMap<Slot, (Key, Stay, Instant)>,
+    opening: BTreeMap<Slot, (Key, Stay)>,
     idle: BTreeMap<Slot, (Key, Idle)>,
     /// Sockets: a slot is in it from `opened` to the close.
     sockets: BTreeSet<Slot>,
@@ -38,6 +43,8 @@ struct Model {
     last: BTreeMap<u64, Slot>,
     ticket: u64,
     now: Instant,
+    /// What of that the ledger was told.
+    told: Instant,
 }
 
 impl Model {
@@ -54,12 +61,13 @@ impl Model {
             last: BTreeMap::new(),
             ticket: 0,
             now,
+            told: now,
         }
     }
 
     fn play(&mut self, kind: u8, one: u8, two: u8) -> Result<(), String> {
         self.now += Duration::from_millis(10);
-        match kind % 12 {
+        match kind % 14 {
             0..=3 => self.acquire(one, two),
             4 | 5 => self.release(one, two),
             6 => self.close(one),
@@ -67,21 +75,34 @@ impl Model {
             8 => self.claim(one),
             9 => self.cancel(one, two),
             10 => self.disown(one),
-            _ => self.expire(one),
+            11 => self.expire(one),
+            12 => self.prolong(one),
+            _ => self.review(),
         }
     }
 
     fn acquire(&mut self, one: u8, two: u8) -> Result<(), String> {
         let session = u64::from(one % 6) + 1;
+        let shape = u64::from(two >> 4) % 3;
         let wanted = Wanted {
-            key: Key { account: u64::from(two % 3), found_rows: two & 0x80 != 0 },
+            key: Key { account: u64::from(two % 3), shared: Capabilities(u32::from(two >> 7)) },
             session,
             state: u64::from(two >> 3) % 3,
             needs_clean: one & 0x40 != 0,
             last: self.last.get(&session).copied(),
+            stay: if one & 0x20 != 0 { Stay::Long } else { Stay::Short(shape) },
+            now: self.now,
         };
         self.ticket += 1;
-        let rank = self.expected_rank(&wanted);
+        self.told = self.now;
+        let is_open = self.busy() < CONNECTIONS_MAX - RESERVE;
+        let stay = if is_open { wanted.stay } else { self.stay_of(&wanted) };
+        let wanted = Wanted { stay, ..wanted };
+        let rank = match self.may_have(&wanted) {
+            true => self.expected_rank(&wanted),
+            false if self.waiting.len() < WAITERS_MAX => 6,
+            false => 7,
+        };
         let decision = self.ledger.acquire(&wanted, self.ticket);
         let got = self.rank(&wanted, decision);
         if got != rank {
@@ -90,9 +111,63 @@ impl Model {
         match decision {
             Decision::Wait => self.waiting.push_back((self.ticket, wanted)),
             Decision::Refuse => {}
-            _ => self.take(decision, wanted.key)?,
+            _ => self.take(decision, &wanted)?,
         }
         Ok(())
+    }
+
+    /// Short, unless one of its shape is long by now.
+    fn stay_of(&self, wanted: &Wanted) -> Stay {
+        match wanted.stay {
+            Stay::Short(shape) if shape != 0 => {
+                let is_such = |(_, stay, since): &(Key, Stay, Instant)| {
+                    *stay == Stay::Short(shape) && self.told.duration_since(*since) >= LONG
+                };
+                if self.leased.values().any(is_such) { Stay::Long } else { wanted.stay }
+            }
+            stay => stay,
+        }
+    }
+
+    fn busy(&self) -> usize {
+        // A promise without a connection behind it counts for the one to be opened.
+        self.leased.len() + self.opening.len() + self.granted.len()
+    }
+
+    fn is_reserve_open(&self) -> bool {
+        let is_short = |(_, stay, since): &&(Key, Stay, Instant)| {
+            *stay != Stay::Long && self.told.duration_since(*since) < LONG
+        };
+        let short = self.leased.values().filter(is_short).count()
+            + self.opening.values().filter(|(_, stay)| *stay != Stay::Long).count()
+            + self.granted.len();
+        self.busy() < CONNECTIONS_MAX && short < RESERVE
+    }
+
+    fn may_have(&self, wanted: &Wanted) -> bool {
+        let nobody_waits = self.waiting.iter().all(|(_, other)| other.stay == Stay::Long);
+        self.busy() < CONNECTIONS_MAX - RESERVE
+            || (wanted.stay != Stay::Long && self.is_reserve_open() && nobody_waits)
+    }
+
+    /// Whose turn it is.
+    fn next(&mut self) -> Option<(u64, Wanted)> {
+        if self.busy() < CONNECTIONS_MAX - RESERVE {
+            return self.waiting.pop_front();
+        }
+        if !self.is_reserve_open() {
+            return None;
+        }
+        for at in 0..self.waiting.len() {
+            let (_, wanted) = self.waiting.get(at).copied()?;
+            if self.stay_of(&wanted) != Stay::Long {
+                return self.waiting.remove(at);
+            }
+            if let Some((_, wanted)) = self.waiting.get_mut(at) {
+                wanted.stay = Stay::Long;
+            }
+        }
+        None
     }
 
     /// How good an answer is; lower is better.
@@ -111,37 +186,31 @@ impl Model {
 
     fn expected_rank(&self, wanted: &Wanted) -> u8 {
         let reuse = self.idle.iter().filter_map(|(slot, (k, i))| reuse_rank(wanted, *slot, *k, i));
-        let rest = if self.total() < CONNECTIONS_MAX {
-            3
-        } else if !self.idle.is_empty() {
-            5
-        } else if self.waiting.len() < WAITERS_MAX {
-            6
-        } else {
-            7
-        };
+        let rest = if self.total() < CONNECTIONS_MAX { 3 } else { 5 };
         reuse.chain([rest]).min().unwrap_or(rest)
     }
 
     /// A session does as it was told.
-    fn take(&mut self, decision: Decision, key: Key) -> Result<(), String> {
+    fn take(&mut self, decision: Decision, wanted: &Wanted) -> Result<(), String> {
+        let (key, stay) = (wanted.key, wanted.stay);
         match decision {
             Decision::Reuse(slot) => {
                 let (had, idle) = self.idle.remove(&slot).ok_or("reuse of what is not idle")?;
                 if had != key || self.ledger.owner(slot) != idle.session {
                     return Err("another account's connection, or its owner is forgotten".into());
                 }
-                self.leased.insert(slot, key);
+                self.leased.insert(slot, (key, stay, self.told));
             }
             Decision::CloseThenOpen(slot) => {
                 self.idle.remove(&slot).ok_or("eviction of what is not idle")?;
                 if !self.sockets.remove(&slot) {
                     return Err("eviction of what is not connected".into());
                 }
-                self.opening.insert(slot, key);
+                self.opening.insert(slot, (key, stay));
             }
             Decision::Open(slot) => {
-                if self.opening.insert(slot, key).is_some() || self.sockets.contains(&slot) {
+                if self.opening.insert(slot, (key, stay)).is_some() || self.sockets.contains(&slot)
+                {
                     return Err("opened twice".into());
                 }
             }
@@ -151,7 +220,7 @@ impl Model {
     }
 
     fn release(&mut self, one: u8, two: u8) -> Result<(), String> {
-        let Some((slot, key)) = nth(&self.leased, one) else { return Ok(()) };
+        let Some((slot, (key, ..))) = nth(&self.leased, one) else { return Ok(()) };
         let session = u64::from(two % 7);
         let idle = Idle {
             state: u64::from(two >> 3) % 3,
@@ -161,8 +230,10 @@ impl Model {
         };
         self.leased.remove(&slot);
         self.last.insert(session, slot);
+        self.idle.insert(slot, (key, idle));
+        self.told = self.now;
         let handover = self.ledger.release(slot, idle);
-        self.offered(handover, Some((slot, key, idle)))
+        self.offered(handover)
     }
 
     fn close(&mut self, one: u8) -> Result<(), String> {
@@ -172,7 +243,7 @@ impl Model {
         self.idle.remove(&slot);
         self.sockets.remove(&slot);
         let handover = self.ledger.closed(slot);
-        self.offered(handover, None)?;
+        self.offered(handover)?;
         match self.ledger.closed(slot) {
             None => Ok(()),
             Some(_) => Err("closed twice".into()),
@@ -180,47 +251,57 @@ impl Model {
     }
 
     fn open_ends(&mut self, one: u8, two: u8) -> Result<(), String> {
-        let Some((slot, key)) = nth(&self.opening, one) else { return Ok(()) };
+        let Some((slot, (key, stay))) = nth(&self.opening, one) else { return Ok(()) };
         self.opening.remove(&slot);
         if two.is_multiple_of(4) {
             let handover = self.ledger.open_failed(slot);
-            return self.offered(handover, None);
+            return self.offered(handover);
         }
-        self.leased.insert(slot, key);
+        self.leased.insert(slot, (key, stay, self.now));
         self.sockets.insert(slot);
-        if self.ledger.opened(slot) { Ok(()) } else { Err("opened what was not opening".into()) }
+        if self.ledger.opened(slot, self.now) {
+            Ok(())
+        } else {
+            Err("opened what was not opening".into())
+        }
     }
 
-    /// The first that waits must get what there is, and nobody else.
-    fn offered(
-        &mut self,
-        handover: Option<Handover>,
-        what: Option<(Slot, Key, Idle)>,
-    ) -> Result<(), String> {
-        let Some((ticket, wanted)) = self.waiting.pop_front() else {
-            if let Some((slot, key, idle)) = what {
-                self.idle.insert(slot, (key, idle));
-            }
-            return if handover.is_none() { Ok(()) } else { Err("nobody waited".into()) };
+    /// The first that may must get the best that there is, and nobody else.
+    fn offered(&mut self, handover: Option<Handover>) -> Result<(), String> {
+        let Some((ticket, wanted)) = self.next() else {
+            return if handover.is_none() { Ok(()) } else { Err("it was nobody's turn".into()) };
         };
-        let handover = handover.ok_or("who waited got nothing")?;
-        let fits = match (handover.decision, what) {
-            (Decision::Reuse(got), Some((slot, key, idle))) => {
-                got == slot && key == wanted.key && (idle.clean || !wanted.needs_clean)
-            }
-            (Decision::CloseThenOpen(got), Some((slot, key, idle))) => {
-                got == slot && (key != wanted.key || (wanted.needs_clean && !idle.clean))
-            }
-            (Decision::Open(_), None) => true,
-            _ => false,
-        };
-        if handover.ticket != ticket || !fits {
-            return Err(format!("{handover:?} for {ticket} {wanted:?} of {what:?}"));
+        let handover = handover.ok_or("whose turn it was got nothing")?;
+        let decision = handover.decision;
+        let rank = self.rank(&wanted, decision);
+        if handover.ticket != ticket || rank != self.expected_rank(&wanted) {
+            return Err(format!("{handover:?} of rank {rank} for {ticket} {wanted:?}"));
         }
-        if let Some((slot, key, idle)) = what {
-            self.promised.insert(slot, (key, idle));
+        if let Some(slot) = decision.slot()
+            && let Some(was) = self.idle.remove(&slot)
+        {
+            self.promised.insert(slot, was);
         }
-        self.granted.insert(ticket, (handover.decision, wanted));
+        self.granted.insert(ticket, (decision, wanted));
+        Ok(())
+    }
+
+    /// Time has passed.
+    fn review(&mut self) -> Result<(), String> {
+        self.told = self.now;
+        loop {
+            let handover = self.ledger.review(self.now);
+            self.offered(handover)?;
+            if handover.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn prolong(&mut self, one: u8) -> Result<(), String> {
+        let Some((slot, (key, _, since))) = nth(&self.leased, one) else { return Ok(()) };
+        self.leased.insert(slot, (key, Stay::Long, since));
+        self.ledger.prolong(slot);
         Ok(())
     }
 
@@ -240,7 +321,7 @@ impl Model {
         {
             self.idle.insert(slot, was);
         }
-        self.take(decision, wanted.key)
+        self.take(decision, &wanted)
     }
 
     fn cancel(&mut self, one: u8, two: u8) -> Result<(), String> {
@@ -258,8 +339,10 @@ impl Model {
             Some(decision) => {
                 self.granted.remove(&ticket);
                 let slot = decision.slot().ok_or("granted nothing")?;
-                let was = self.promised.remove(&slot).map(|(key, idle)| (slot, key, idle));
-                self.offered(handover, was)?;
+                if let Some(was) = self.promised.remove(&slot) {
+                    self.idle.insert(slot, was);
+                }
+                self.offered(handover)?;
             }
         }
         match self.ledger.cancel(ticket) {
@@ -292,14 +375,13 @@ impl Model {
         }
         for slot in got {
             let (key, _) = self.idle.remove(&slot).ok_or("expired what is not idle")?;
-            self.leased.insert(slot, key);
+            self.leased.insert(slot, (key, Stay::default(), self.now));
         }
         Ok(())
     }
 
     fn total(&self) -> usize {
-        // A promise without a connection behind it counts for the one to be opened.
-        self.idle.len() + self.leased.len() + self.opening.len() + self.granted.len()
+        self.idle.len() + self.busy()
     }
 
     /// What is true after every step.
@@ -314,7 +396,7 @@ impl Model {
         if self.total() > CONNECTIONS_MAX || self.sockets.len() > CONNECTIONS_MAX {
             return Err("more connections than allowed".into());
         }
-        if !self.waiting.is_empty() && (counts.idle > 0 || self.total() < CONNECTIONS_MAX) {
+        if !self.waiting.is_empty() && self.busy() < CONNECTIONS_MAX - RESERVE {
             return Err("somebody waits for what is there".into());
         }
         Ok(())

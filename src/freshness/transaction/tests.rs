@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::freshness::closure::Cascades;
-use crate::freshness::{Collation, KeyColumn};
+use crate::freshness::{Collation, KeyColumn, KeyKind, KeyedTable};
 use crate::wire::binlog::{Decoder, Header};
 
 /// `wp_options` by name, as it was when the logs were recorded.
@@ -15,10 +15,10 @@ fn layout() -> Layout {
 }
 
 impl Layout {
-    fn add(&mut self, table: &str, column: &str, index: usize, kind: KeyKind, width: usize) {
+    fn add(&mut self, table: &str, column: &str, index: u16, kind: KeyKind, width: usize) {
         let autoload = (column == "option_name").then_some(3);
-        let column = KeyColumn { column: column.into(), index, kind, autoload };
-        self.columns.insert(b"rec", table.as_bytes(), column);
+        let columns = vec![KeyColumn { name: column.into(), index, kind }];
+        self.columns.insert(b"rec", table.as_bytes(), KeyedTable { columns, autoload });
         self.widths.insert((b"rec".as_slice().into(), table.as_bytes().into()), width);
     }
 }
@@ -60,8 +60,9 @@ fn words(touched: &Touched<'_>) -> String {
         let Rows::Keys(keys) = rows.rows else { return table };
         let key = |key: &Key| match key {
             Key::Autoloaded => ":auto".to_owned(),
-            Key::Integer(number) => format!(":{number}"),
-            Key::Text(text) => format!(":{}", String::from_utf8_lossy(text)),
+            Key::Any { column } => format!(":any{column}"),
+            Key::Integer { value, .. } => format!(":{value}"),
+            Key::Text { value, .. } => format!(":{}", String::from_utf8_lossy(value)),
         };
         table + &keys.iter().map(key).collect::<String>()
     };
@@ -88,7 +89,8 @@ fn check(name: &str, after: &[&str]) {
 fn keys_are_taken_from_images() {
     // XA: its rows, and then its commit, which may be anything. MINIMAL images lack the name (A9),
     // a statement names nothing (A10), TRUNCATE and other DDL change tables.
-    let xa = ["wide:1", "*!", "wp_options", "wp_options", "*!", "wp_options:auto:long"];
+    let minimal = "wp_options:auto:any1";
+    let xa = ["wide:1", "*!", minimal, minimal, "*!", "wp_options:auto:long"];
     check(
         "mysql97",
         &[&xa[..], &["*!", "js", "js", "wp_options:auto:zst", "wp_options:auto:tagged", "*!"]]
@@ -99,6 +101,24 @@ fn keys_are_taken_from_images() {
         &[&xa[..], &["wp_options:auto:zlib"; 3], &["*!", "*!", "packed", "*!"]].concat(),
     );
     check("mysql56", &[&["wide:1"], &xa[2..], &["*!"]].concat());
+}
+
+#[test]
+fn each_column_has_its_own() {
+    let mut layout = Layout { closure: Closure::Told, ..Layout::default() };
+    let text = KeyKind::Text(Collation::parse(b"utf8mb4_unicode_520_ci").unwrap());
+    let column = |name: &str, index, kind| KeyColumn { name: name.into(), index, kind };
+    let columns = vec![column("option_name", 1, text), column("option_id", 0, KeyKind::Integer)];
+    let options = KeyedTable { columns, autoload: None };
+    layout.columns.insert(b"rec", b"wp_options", options);
+    layout.widths.insert((b"rec".as_slice().into(), b"wp_options".as_slice().into()), 4);
+    let told = tell("mysql97", &layout, |_| true);
+    assert_eq!(
+        told[..3],
+        ["wp_options:1:2:cron:siteurl", "wp_options:2:cron", "wp_options:1:siteurl"]
+    );
+    // A9: what MINIMAL images lack may be anything, what they have is known.
+    assert_eq!(told[9..11], ["wp_options:any0:any1", "wp_options:2:any1"]);
 }
 
 #[test]
@@ -114,22 +134,23 @@ fn what_is_not_known_is_the_whole_table() {
     // Not as wide as it was when its columns were looked at.
     other.widths.values_mut().for_each(|width| *width += 1);
     check(&other, "wp_options");
-    // A number where a text is expected, a column that is not there, an autoload that is not.
+    // A number where a text is expected, a column that is not there.
     for (index, kind) in [(1, KeyKind::Integer), (9, KeyKind::Integer)] {
         let mut other = plain.clone();
         other.add("wp_options", "option_nam", index, kind, 4);
-        check(&other, "wp_options");
+        check(&other, &format!("wp_options:any{index}"));
     }
     // Whether a row is loaded with each page is not to be seen.
     let mut other = plain.clone();
     other.add("wp_options", "option_id", 0, KeyKind::Integer, 4);
-    let column = KeyColumn {
+    let column = KeyedTable {
         autoload: Some(9),
         ..other.columns.find(b"rec", b"wp_options").unwrap().clone()
     };
     other.columns = KeyColumns::default();
     other.columns.insert(b"rec", b"wp_options", column);
-    check(&other, "wp_options");
+    let told = tell("mysql97", &other, |_| true);
+    assert_eq!(told[..2], ["wp_options:auto:1:2", "wp_options:auto:2"]);
     let mut other = plain.clone();
     other.add("wp_options", "option_id", 0, KeyKind::Integer, 4);
     let told = tell("mysql97", &other, |_| true);
@@ -209,11 +230,23 @@ fn a_table_that_a_later_statement_reaches_is_whole() {
 fn too_much_is_everything() {
     let name = |n: usize| (b"s".as_slice().into(), format!("t{n}").into_bytes().into());
     let mut whole = Whole::default();
-    let keys = |n: i128| (0..n).map(Key::integer).collect();
-    whole.touch(name(1), Extent::Keys(keys(limits::FLOOR_KEYS_PER_WRITE_MAX as i128)));
-    assert_ne!(whole.tables[&name(1)], Extent::All);
-    whole.touch(name(1), Extent::Keys([Key::integer(-1)].into()));
-    assert_eq!(whole.tables[&name(1)], Extent::All);
-    whole.touch(name(1), Extent::Keys(keys(1)));
+    let keys = |of: std::ops::Range<i128>| {
+        let mut keys = KeySet::default();
+        of.for_each(|value| keys.insert(Key::integer(1, value)));
+        Extent::Keys(keys)
+    };
+    let kept = |whole: &Whole| match &whole.tables[&name(1)] {
+        Extent::Keys(keys) => keys.to_vec(),
+        Extent::All => Vec::new(),
+    };
+    let most = limits::FLOOR_VALUES_PER_WRITE_MAX as i128;
+    whole.touch(name(1), keys(0..most));
+    assert_eq!(kept(&whole).len(), limits::FLOOR_VALUES_PER_WRITE_MAX);
+    whole.touch(name(1), keys(-1..0));
+    assert_eq!(kept(&whole), [Key::Any { column: 1 }]);
+    whole.touch(name(1), keys(0..1));
+    assert_eq!(kept(&whole), [Key::Any { column: 1 }]);
+    whole.touch(name(1), Extent::All);
+    whole.touch(name(1), keys(0..1));
     assert_eq!(whole.tables[&name(1)], Extent::All);
 }

@@ -23,6 +23,7 @@ fn recall(book: &Book, user: &str, password: &str, now: Instant) -> &'static str
     match book.recall(user.as_bytes(), now, fits) {
         Recall::Fresh(_) => "fresh",
         Recall::Stale(_) => "stale",
+        Recall::Void(_) => "void",
         Recall::Unknown => "unknown",
     }
 }
@@ -34,6 +35,13 @@ fn check(script: &str) {
         match *step.split(' ').collect::<Vec<_>>().as_slice() {
             ["learn", user, password] => drop(learn(&book, sealed(user, password), now)),
             ["void"] => book.void(),
+            ["spare", user, password] => {
+                let fits = |known: &Known| known.credentials.is_password(password.as_bytes());
+                let Recall::Void(known) = book.recall(user.as_bytes(), now, fits) else {
+                    panic!("{step} in {script}")
+                };
+                book.spare(&known);
+            }
             ["forget", user] => book.forget(user.as_bytes()),
             ["drop", user, password] => book.forget_password(&sealed(user, password)),
             [seconds] => now += Duration::from_secs(seconds.trim_end_matches('s').parse().unwrap()),
@@ -53,8 +61,10 @@ fn passwords_are_remembered_for_a_while() {
     check("learn u p | learn u q | u p=fresh | u q=fresh | drop u p | u p=unknown | u q=fresh");
     check("learn u p | forget u | u p=unknown | forget u");
     check("learn u  | u =fresh | u x=unknown");
-    check("learn u p | learn v p | void | u p=stale | v p=stale | u q=unknown | listed old=fresh");
+    check("learn u p | learn v p | void | u p=void | v p=void | u q=unknown | listed old=fresh");
     check("learn u p | void | learn u p | u p=fresh | 61s | u p=stale");
+    check("learn u p | 61s | void | u p=void | learn u q | spare u p | u p=stale | u q=fresh");
+    check("learn u p | void | spare u p | void | u p=void | learn u p | u p=fresh");
     check(
         "learn u 1 | 1s | learn u 2 | 1s | learn u 3 | 1s | learn u 4 | 1s | learn u 1 | 1s | learn u 5 | u 1=fresh | u 2=unknown | u 5=fresh",
     );
@@ -68,7 +78,7 @@ async fn a_proof_that_began_before_is_void_too() {
     let turn = book.turn(&sealed("u", "p"), false).await.unwrap();
     book.void();
     book.learn(sealed("u", "p"), &turn, now);
-    assert_eq!(recall(&book, "u", "p", now), "stale");
+    assert_eq!(recall(&book, "u", "p", now), "void");
     drop(turn);
     let turn = book.turn(&sealed("u", "p"), true).await.unwrap();
     book.learn(sealed("u", "p"), &turn, now);
@@ -160,7 +170,7 @@ fn the_list_may_be_replaced() {
         .recall(user, now, |known| known.credentials.is_password(password))
     {
         Recall::Fresh(credentials) => Some(credentials),
-        Recall::Stale(_) | Recall::Unknown => None,
+        Recall::Stale(_) | Recall::Void(_) | Recall::Unknown => None,
     };
     let kept = recalled(b"listed", b"new").unwrap();
     book.list(vec![sealed("listed", "new"), sealed("listed", "newer"), sealed("other", "x")]);

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Farm, Server};
+use super::{Farm, Server, dump};
 use crate::sim::oracle::Found;
 use crate::sim::query::{self, Asked, Target};
-use crate::sim::store::{Change, Place, Table, schema_named};
+use crate::sim::store::{Change, Place, SCHEMAS, Table, schema_named};
 use crate::sql::Flavour;
 use crate::wire::err::Err as Refused;
 use crate::wire::ok::{Status, Tracked};
@@ -144,6 +144,17 @@ impl Session {
         }
     }
 
+    /// The last transaction that a follower has who asks for the log in these words.
+    pub(super) fn last_followed(&self, payload: &[u8]) -> u64 {
+        match self.farm.profile.flavour {
+            Flavour::MySql => dump::last_of(payload),
+            Flavour::MariaDb => {
+                let place = self.user_variables.get("@slave_connect_state");
+                place.and_then(|place| place.rsplit('-').next()?.parse().ok()).unwrap_or(0)
+            }
+        }
+    }
+
     /// COM_RESET_CONNECTION, and the end.
     pub(super) fn reset(&mut self) {
         self.variables = defaults(self.at == 0);
@@ -234,6 +245,27 @@ impl Session {
             Asked::Lock(name) => Ok(self.lock(name, client)),
             Asked::Unlock(name) => Ok(self.unlock(&name)),
             Asked::Values(expressions) => self.values(&expressions),
+            Asked::Uptime => Ok(self.uptime()),
+            Asked::Tables => {
+                let tables = SCHEMAS.into_iter().flat_map(|schema| {
+                    ["items", "notes"].map(|table| vec![Some(schema.into()), Some(table.into())])
+                });
+                Ok(Answer::Rows(vec!["TABLE_SCHEMA", "TABLE_NAME"], tables.collect()))
+            }
+            Asked::Columns => {
+                let columns =
+                    [("id", "1", "int", None), ("token", "2", "varchar", Some("latin1_bin"))];
+                let rows = columns.map(|(name, place, kind, collation)| {
+                    vec![
+                        Some(name.into()),
+                        Some(place.into()),
+                        Some(kind.into()),
+                        collation.map(str::to_owned),
+                    ]
+                });
+                let names = vec!["COLUMN_NAME", "ORDINAL_POSITION", "DATA_TYPE", "COLLATION_NAME"];
+                Ok(Answer::Rows(names, rows.into()))
+            }
             Asked::Names => Ok(Answer::Rows(vec!["schema", "name", "what"], Vec::new())),
             Asked::Hidden => Err(error(1227, b"42000", "Access denied")),
             Asked::Kill => Ok(DONE),
@@ -246,6 +278,12 @@ impl Session {
                 Ok(Answer::Rows(vec!["ID", "CHARACTER_SET_NAME", "COLLATION_NAME"], rows))
             }
         }
+    }
+
+    fn uptime(&self) -> Answer {
+        let uptime_s = self.server().map(|server| server.look(|state| self.farm.uptime_s(state)));
+        let row = vec![Some("Uptime".to_owned()), uptime_s.map(|uptime_s| uptime_s.to_string())];
+        Answer::Rows(vec!["Variable_name", "Value"], vec![row])
     }
 
     fn place(&self, target: Target) -> Result<Place, Refused> {
@@ -436,6 +474,8 @@ impl Session {
             "@@global.gtid_executed" if is_mysql => position(),
             "@@global.gtid_binlog_pos" | "@@global.gtid_slave_pos" if !is_mysql => position(),
             "@@global.gtid_mode" if is_mysql => Some("ON".into()),
+            // Children's rows are logged.
+            "@@global.innodb_native_foreign_keys" => Some("0".into()),
             "@@global.innodb_flush_log_at_trx_commit" => Some("1".into()),
             filter if filter.starts_with("@@global.replicate_") => Some(String::new()),
             _ if !expression.starts_with("@@") && expression.starts_with('@') => {

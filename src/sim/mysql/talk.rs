@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::dump::Reader;
 use super::session::{Answer, Session, read_only};
 use super::{Farm, Server};
 use crate::client::greet::OFFERED;
@@ -80,6 +81,12 @@ impl Talk<'_> {
                 }
             }
             session.is_heard = !self.line.is_closed();
+            if fault.is_none() && matches!(command, Command::BinlogDump) {
+                let last = session.last_followed(&payload);
+                return Reader::new(self.farm, self.server, self.line, self.random)
+                    .follow(last)
+                    .await;
+            }
             let reply = match fault {
                 Some(Fault::LostBefore) => return None,
                 Some(Fault::Leaves) => {
@@ -269,6 +276,10 @@ fn packets(session: &mut Session, answer: Answer, capabilities: Capabilities) ->
 
 /// The beginning of a command, for people.
 fn shown(payload: &[u8]) -> String {
+    if let Some(0x12 | 0x1e) = payload.first() {
+        // A follower's number is not the seed's.
+        return "the log".into();
+    }
     let text = String::from_utf8_lossy(payload.get(1..).unwrap_or_default());
     let short: String = text.chars().take(80).collect();
     format!("{} {short:?}", payload.first().copied().unwrap_or_default())

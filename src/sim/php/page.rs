@@ -154,7 +154,7 @@ impl Visit {
     }
 
     async fn read_at(&mut self, place: Place, lock: &str, own: &[String]) -> Result<Meaning, Over> {
-        let floor = self.oracle.floor(place);
+        let floor = self.needs.floor(&self.oracle, place);
         let text = format!("SELECT token FROM {} WHERE id = {}{lock}", self.name(place), place.id);
         let reply = self.query(&text).await?;
         let meaning = self.meaning(&reply);
@@ -167,7 +167,7 @@ impl Visit {
 
     async fn read_long(&mut self) -> Result<(), Over> {
         let place = self.place();
-        let floor = self.oracle.floor(place);
+        let floor = self.needs.floor(&self.oracle, place);
         let text =
             format!("SELECT token, filling FROM {} WHERE id = {}", self.name(place), place.id);
         let reply = self.query(&text).await?;
@@ -201,11 +201,17 @@ impl Visit {
     fn told(&mut self, reply: &Reply, token: &str) -> Meaning {
         let meaning = self.meaning(reply);
         match meaning {
-            Meaning::Done => self.oracle.acknowledged(token),
+            Meaning::Done => self.acknowledged(token),
             Meaning::Unknown => self.oracle.count(|counts| counts.unknown += 1),
             Meaning::NotDone | Meaning::Cut => self.oracle.denied(token),
         }
         meaning
+    }
+
+    fn acknowledged(&mut self, token: &str) {
+        if let Some((place, number)) = self.oracle.acknowledged(token) {
+            self.needs.wrote(place, number);
+        }
     }
 
     /// A new row, and what its id is said to be.
@@ -244,6 +250,7 @@ impl Visit {
             return Ok(());
         }
         self.believed.in_transaction = true;
+        self.needs.is_held = true;
         let mut own = Vec::new();
         for _ in 0..self.random.between(0, 4) {
             let place = self.place();
@@ -270,19 +277,25 @@ impl Visit {
         }
         let reply = self.query("COMMIT").await?;
         match self.meaning(&reply) {
-            Meaning::Done => own.iter().for_each(|token| self.oracle.acknowledged(token)),
+            Meaning::Done => own.iter().for_each(|token| self.acknowledged(token)),
             Meaning::Unknown => self.oracle.count(|counts| counts.unknown += own.len() as u64),
             Meaning::NotDone | Meaning::Cut => return self.give_up(&own).await,
         }
-        self.believed.in_transaction = false;
+        self.end_transaction();
         Ok(())
+    }
+
+    fn end_transaction(&mut self) {
+        self.believed.in_transaction = false;
+        self.needs.is_held = false;
+        self.needs.begin();
     }
 
     /// ROLLBACK, which must be heard whatever came before.
     async fn give_up(&mut self, own: &[String]) -> Result<(), Over> {
         let reply = self.query("ROLLBACK").await?;
         self.meaning(&reply);
-        self.believed.in_transaction = false;
+        self.end_transaction();
         own.iter().for_each(|token| self.oracle.denied(token));
         Ok(())
     }
@@ -318,7 +331,9 @@ impl Visit {
             return Ok(());
         }
         self.oracle.locked(name, self.number);
+        self.needs.is_held = true;
         self.read().await?;
+        self.needs.is_held = false;
         if self.random.chance(800) {
             self.oracle.unlocked(self.number);
             let reply = self.query(&format!("SELECT RELEASE_LOCK('{name}')")).await?;
@@ -368,6 +383,7 @@ impl Visit {
     async fn reset(&mut self) -> Result<(), Over> {
         self.oracle.unlocked(self.number);
         if self.say_nothing_wrong(COM_RESET_CONNECTION, b"").await? {
+            self.needs.begin();
             self.believed.variables.clone_from(&self.reset);
             self.insert_id = Some(0);
         }

@@ -10,6 +10,7 @@ use memchr::memmem;
 use tokio::io::DuplexStream;
 use tokio::time::timeout;
 
+use super::need::Needs;
 use super::{ANSWER_WAIT, PASSWORD};
 use crate::secret::Digest;
 use crate::sim::link::{Line, Temper};
@@ -52,6 +53,8 @@ pub(super) struct Visit {
     pub(super) insert_id: Option<u64>,
     /// Writes so far: they number the tokens.
     pub(super) tokens: u32,
+    /// What it must see.
+    pub(super) needs: Needs,
     line: Line,
     capabilities: Capabilities,
 }
@@ -83,6 +86,7 @@ impl Visit {
         oracle: &Arc<Oracle>,
         mut random: Random,
         temper: Temper,
+        needs: Needs,
     ) -> Option<Self> {
         let mut capabilities = PHP;
         for capability in [Capabilities::DEPRECATE_EOF, Capabilities::CONNECT_WITH_DB] {
@@ -99,6 +103,7 @@ impl Visit {
             reset: defaults(true),
             insert_id: Some(0),
             tokens: 0,
+            needs,
             capabilities,
         };
         match timeout(ANSWER_WAIT, visit.log_in()).await {
@@ -210,12 +215,14 @@ impl Visit {
             return self.failed("bytes that nobody asked for, or the end");
         }
         self.believe();
+        self.needs.speak();
         self.send(code, body).await;
         let answer = match timeout(ANSWER_WAIT, self.answer(expect)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(what)) => return self.failed(&what),
             Err(_) => return self.failed("no answer"),
         };
+        self.needs.hear();
         self.oracle.count(|counts| counts.commands += 1);
         let first = answer.rows.first().and_then(|row| row.first());
         let end = match &answer.summary.end {

@@ -8,7 +8,7 @@ fn read(text: &str, mode: Mode) -> String {
     let one = |slot: &KeySlot| {
         let table = statement.reads.get(slot.table).map(name).unwrap();
         let mark = if slot.kind == LiteralKind::Text { "'" } else { "" };
-        let literals = key_literals(text.as_bytes(), mode, slot);
+        let literals = Literals::read(text.as_bytes(), mode).of(slot);
         let list = literals.map_or("!".to_owned(), |literals| {
             let texts = literals.iter().map(|literal| String::from_utf8_lossy(literal));
             texts.collect::<Vec<_>>().join(",")
@@ -67,7 +67,6 @@ const NOT_ROWS: &[&str] = &[
     "b NOT IN ('x')",
     "NOT b = 'x'",
     "NOT (b = 'x')",
-    "(b = 'x')",
     "'x' = b",
     "b = c",
     "b = 'x' = 1",
@@ -79,6 +78,22 @@ const NOT_ROWS: &[&str] = &[
     "b IN ('x', c)",
     "b IN (('x'))",
     "(b, c) IN (('x', 5))",
+    "(b = 'x') = 1",
+    "(b = 'x') IS FALSE",
+    "(b = 'x') AND (1) OR (c = 5)",
+    "(b = 'x' OR c = 5)",
+    "(c = 5 AND b = 'x' OR d)",
+    "(c BETWEEN 1 AND b = 'x')",
+    "(CASE WHEN c AND b = 'x' AND d THEN 1 END)",
+    "NOT (b = 'x' AND c = 5)",
+    "NOT ((b = 'x'))",
+    "d IN (1) = (b = 'x' AND c = 5)",
+    "1 + (b = 'x' AND c = 5)",
+    "(b = 'x' AND c = 5) + 1",
+    "(c) = (b = 'x')",
+    "IF(b = 'x' AND c = 5, 0, 1)",
+    "(SELECT b = 'x' AND c = 5)",
+    "(b = 'x', c = 5)",
     "b = ('x')",
     "b = 'x' 'y'",
     "b IN ('x' 'y', 'z')",
@@ -137,6 +152,14 @@ fn only_a_whole_part_of_the_where_names_rows() {
     check("b = 'x' AND c != 5 AND NOT d = 4 AND NOT (e = 5)", "t.b='x");
     check("b = 'x' AND c IS NOT NULL HAVING a > 5", "t.b='x");
     check("b IN ('x')", "t.b='x");
+    check("(b = 'x')", "t.b='x");
+    check("(b = 'x' AND c = 5)", "t.b='x t.c=5");
+    check("1=1 AND ((b = 'x' AND (c = 5))) AND d IN (6)", "t.b='x t.c=5 t.d=6");
+    check("(((d OR e) AND b = 'x')) AND (c = 5 OR e)", "t.b='x");
+    check("(b = 'x' OR e) AND ((c = 5))", "t.c=5");
+    check("(c BETWEEN 1 AND 5) AND (b = 'x' AND d > (1))", "t.b='x");
+    check("((b) = 'x') AND (c = 5)", "t.c=5");
+    check("( b IN ('x', 'y') ) AND ( 0 = 1 )", "t.b='x,y");
     check("b = ''", "t.b='");
     for none in NOT_ROWS {
         check(none, "");

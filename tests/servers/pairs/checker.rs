@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::servers::client::{Client, Failure, Login};
 
@@ -37,6 +37,8 @@ pub(crate) enum How {
     Rows,
     Xa,
     Options,
+    /// Of several keyed columns, one of which changes each time.
+    Posts,
     /// Nothing but new rows, counted.
     Lines,
 }
@@ -51,7 +53,7 @@ pub(crate) struct Findings {
 }
 
 /// As many at once, each with a row of its own: so each knows what must be read.
-pub(crate) const WORKERS: usize = 4;
+pub(crate) const WORKERS: usize = 8;
 
 /// What the tables look like, for the tenant's schema.
 pub(crate) fn tables() -> Vec<String> {
@@ -64,6 +66,11 @@ pub(crate) fn tables() -> Vec<String> {
          option_name VARCHAR(191) NOT NULL UNIQUE, option_value LONGTEXT NOT NULL, \
          autoload VARCHAR(20) NOT NULL DEFAULT 'yes')"
             .to_owned(),
+        "CREATE TABLE wp_posts (ID BIGINT UNSIGNED PRIMARY KEY AUTO_INCREMENT, \
+         post_author BIGINT UNSIGNED NOT NULL, post_content LONGTEXT NOT NULL, \
+         post_status VARCHAR(20) NOT NULL, post_name VARCHAR(200) NOT NULL, \
+         post_type VARCHAR(20) NOT NULL)"
+            .to_owned(),
     ];
     for row in 0..WORKERS {
         lines.push(format!("INSERT INTO pairs VALUES ({row}, 0)"));
@@ -71,8 +78,18 @@ pub(crate) fn tables() -> Vec<String> {
         lines.push(format!(
             "INSERT INTO wp_options (option_name, option_value) VALUES ('row{row}', '0')"
         ));
+        lines.push(format!("INSERT INTO wp_posts VALUES {}", post(row, 0)));
     }
     lines
+}
+
+/// A worker's post after so many writes.
+fn post(row: usize, n: u64) -> String {
+    format!("({}, {row}, '{n}', '{}', 'row-{row}', 'type{row}')", row + 1, status(n))
+}
+
+fn status(n: u64) -> &'static str {
+    ["publish", "draft", "private"][usize::try_from(n % 3).unwrap()]
 }
 
 impl Scene<'_> {
@@ -143,9 +160,19 @@ impl<'a> Worker<'a> {
         let take = |left: usize| left.checked_sub(1);
         let is_left = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
         let is_calm = || self.scene.rounds.load(Ordering::Relaxed) < self.scene.rounds_min;
-        while is_left() || is_calm() {
-            self.pair();
-            self.findings.pairs += 1;
+        let begun = Instant::now();
+        loop {
+            // Replicas that are always behind serve nobody: now and then they come up.
+            if begun.elapsed().as_millis() % 1600 < 400 {
+                let door = self.below(self.writers.len());
+                self.read(door);
+                self.watch();
+            } else if is_left() || is_calm() {
+                self.pair();
+                self.findings.pairs += 1;
+            } else {
+                break;
+            }
             // There is no use in thousands of them.
             if self.findings.errors.len() > 20 {
                 break;
@@ -222,6 +249,7 @@ impl<'a> Worker<'a> {
                     .collect()
             }
             (How::Lines, _) => vec![format!("INSERT INTO lines_in_memory VALUES ({row}, {n})")],
+            (How::Posts, form) => post_lines(row, form, n),
             (How::Options, 0) => vec![format!(
                 "INSERT INTO wp_options (option_name, option_value) VALUES ('row{row}', '{n}') \
                  ON DUPLICATE KEY UPDATE option_value = VALUES(option_value)"
@@ -232,9 +260,12 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn question(&mut self) -> String {
+    fn question(&mut self, may_be_old: bool) -> String {
         let row = self.row;
         match (self.scene.how, self.below(5)) {
+            (How::Posts, form) => {
+                post_question(row, if may_be_old { 0 } else { form }, self.written)
+            }
             (How::Options, 0) => {
                 format!("SELECT option_value FROM wp_options WHERE option_name IN ('row{row}')")
             }
@@ -265,7 +296,7 @@ impl<'a> Worker<'a> {
             [Entry::Fresh, Entry::Reset, Entry::Preamble, Entry::Rested, Entry::Own][self.below(5)];
         // Any door but the one that wrote.
         let door = (written_at + 1 + self.below(doors.saturating_sub(1))) % doors;
-        let question = self.question();
+        let question = self.question(false);
         let read = match entry {
             Entry::Own if written_at < doors => self.writers[written_at].query(&question),
             Entry::Own | Entry::Fresh => {
@@ -300,7 +331,7 @@ impl<'a> Worker<'a> {
     }
 
     fn watch(&mut self) {
-        let question = self.question();
+        let question = self.question(true);
         match self.watcher.query(&question).map(|answer| answer.cell()) {
             Ok(cell) => {
                 let value = cell.parse().unwrap_or(0);
@@ -332,4 +363,44 @@ impl<'a> Worker<'a> {
     fn error(&mut self, what: &str, failure: &Failure) {
         self.findings.errors.push(format!("{what}: {failure}"));
     }
+}
+
+fn post_lines(row: usize, form: usize, n: u64) -> Vec<String> {
+    let (post, id, status) = (post(row, n), row + 1, status(n));
+    match form {
+        0 => vec![format!("REPLACE INTO wp_posts VALUES {post}")],
+        1 => vec![format!(
+            "INSERT INTO wp_posts VALUES {post} ON DUPLICATE KEY UPDATE \
+             post_content = VALUES(post_content), post_status = VALUES(post_status)"
+        )],
+        2 => vec![
+            "START TRANSACTION".to_owned(),
+            format!("DELETE FROM wp_posts WHERE post_name = 'row-{row}'"),
+            format!("INSERT INTO wp_posts VALUES {post}"),
+            "COMMIT".to_owned(),
+        ],
+        _ => vec![format!(
+            "UPDATE wp_posts SET post_content = '{n}', post_status = '{status}' WHERE ID = {id}"
+        )],
+    }
+}
+
+/// Answered by how often the row was written; of the first form an older one may be read too.
+fn post_question(row: usize, form: usize, n: u64) -> String {
+    let r#where = match form {
+        0 => format!("ID = {}", row + 1),
+        1 => format!("post_name IN ('row-{row}', 'other')"),
+        2 => format!("1=1 AND ((post_type = 'type{row}' AND (post_status = '{}')))", status(n)),
+        // It has come.
+        3 => format!("post_status = '{}' AND post_author = {row}", status(n)),
+        // It has gone.
+        _ => {
+            let before = status(n + 2);
+            return format!(
+                "SELECT IF(COUNT(*) = 0, {n}, 0) FROM wp_posts \
+                 WHERE post_status = '{before}' AND post_author = {row}"
+            );
+        }
+    };
+    format!("SELECT post_content FROM wp_posts WHERE {}", r#where)
 }

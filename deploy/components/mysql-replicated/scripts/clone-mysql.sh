@@ -48,19 +48,41 @@ donors() {
   if [ "${primary##*-}" -gt "$ordinal" ]; then echo "$primary"; fi
 }
 
-# A donor serves one joiner at a time and refuses others; then the next donor, or the next attempt.
+# Pods start together: whoever is to be copied may not be there yet.
 fill_from() { # PEER...
-  local donor
+  local donor quiet=''
   start_seed
-  for donor in "$@"; do
-    answers "$donor.$service" || { say "$donor does not answer"; continue; }
-    say "copying $donor"
-    copy "$donor.$service" || { say "$donor could not be copied"; rm -rf /data/new; continue; }
-    end_seed
-    move_in
-    return
+  until fill_from_one "$@"; do
+    [ -n "$quiet" ] || say "nobody can be copied yet; trying again"
+    quiet=yes
+    pause 2
   done
-  die "nobody could be copied"
+  end_seed
+  move_in
+}
+
+# A donor serves one joiner at a time and refuses others; then the next one.
+fill_from_one() { # PEER...
+  for donor in "$@"; do
+    if ! answers "$donor.$service"; then continue; fi
+    if ! is_sound "$donor"; then say "$donor has what the primary lacks"; continue; fi
+    say "copying $donor"
+    if copy "$donor.$service"; then return 0; fi
+    say "$donor could not be copied"
+    rm -rf /data/new
+  done
+  return 1
+}
+
+# Whoever copied a replica that went its own way could follow the primary no more than that.
+is_sound() { # PEER
+  local theirs all
+  if [ "$1" = "$primary" ] || [ "$bootstrap" = "$1" ]; then return 0; fi
+  theirs=$(position_of "$1") || return 1
+  # without a primary, what a replica has is what there is
+  all=$(position_of "$primary") || return 0
+  [ "$(mysql --no-defaults --user=root --socket=/run/mysqld/seed.sock --batch --skip-column-names \
+    --execute="SELECT GTID_SUBSET('$theirs', '$all')")" = 1 ]
 }
 
 # CLONE is a statement, so it takes a server to say it to: an empty one, gone afterwards.

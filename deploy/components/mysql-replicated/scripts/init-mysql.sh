@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
-# Init container: writes the server's configuration and /conf/init.sql, which the server runs at each
-# start, before it listens. So passwords and the source of replication are what the Secret and the StatefulSet say
-# now, and an account without a password never meets the network.
+# Writes the server's configuration and /conf/init.sql, which the server runs at each start, before it
+# listens. So passwords and the source of replication are what the Secret and the StatefulSet say now,
+# and an account without a password never meets the network.
+#
+#   init-mysql.sh              the init container: what clone-mysql.sh goes by
+#   init-mysql.sh COMMAND...   the server's own: a server that crashed starts again in the same pod,
+#                              and must not bring back passwords that were changed since the pod began
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source /scripts/lib.sh
 
@@ -16,6 +20,9 @@ main() {
   rm -rf /data/tmp
   mkdir -p /data/tmp
   say "$HOSTNAME is server $((100 + ordinal)), $(role) of $primary.$service"
+  [ $# -gt 0 ] || return 0
+  umask 022
+  exec "$@"
 }
 
 write_cnf() {
@@ -60,9 +67,12 @@ as_primary() {
 }
 
 as_replica() {
+  local password
+  password=$(password_of replication)
+  printf %s "$password" >"$password_in_use"
   printf "CHANGE REPLICATION SOURCE TO SOURCE_HOST='%s', SOURCE_USER='repl', SOURCE_PASSWORD=%s, " \
-    "$primary.$service" "$(quoted "$(password_of replication)")"
+    "$primary.$service" "$(quoted "$password")"
   echo "SOURCE_SSL=1, SOURCE_AUTO_POSITION=1, SOURCE_CONNECT_RETRY=2, SOURCE_RETRY_COUNT=86400;"
 }
 
-main
+main "$@"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sidecar: starts replication once the primary is seen to have all that is here, says when this pod
 # has caught up and may be asked, and stops replication when the primary has lost what is here: an
-# empty or an older primary must not be followed.
+# empty or an older primary must not be followed. When the Secret has another password for replication,
+# it takes that. A replica that was made a primary by hand is left alone.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source /scripts/lib.sh
 
@@ -12,7 +13,7 @@ look_at_primary_s=15
 trap 'exit 0' TERM INT
 
 main() {
-  local since=$SECONDS looked=-$look_at_primary_s target=''
+  local since=$SECONDS looked=-$look_at_primary_s target='' promoted=''
   rm -f "$joined"
   until here "DO 1" 2>/dev/null; do pause 0.5; done
   if is_primary; then say "this is the primary"; : >"$joined"; fi
@@ -25,6 +26,13 @@ main() {
 follow() {
   local state
   state=$(threads) || return 0   # the server is away
+  if [ -z "$state" ]; then
+    # each start sets a source, so somebody took it away
+    [ -n "$promoted" ] || say "no source is set: this server was promoted by hand, and is left alone"
+    promoted=yes
+    return 0
+  fi
+  take_password "$state"
   if [ ! -e "$joined" ] || [ "$state" = OFF/OFF/0 ] || [ $((SECONDS - looked)) -ge $look_at_primary_s ]; then
     looked=$SECONDS
     judge "$state"
@@ -58,6 +66,20 @@ judge() { # STATE
   esac
 }
 
+# The receiver logs in anew and goes on where it was.
+take_password() { # STATE
+  local now
+  now=$(password_of replication) || return 0
+  [ "$now" != "$(cat "$password_in_use")" ] || return 0
+  say "the password for replication is another"
+  {
+    [ "${1%%/*}" = OFF ] || echo "STOP REPLICA IO_THREAD;"
+    echo "CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD = $(quoted "$now");"
+    [ "${1%%/*}" = OFF ] || echo "START REPLICA IO_THREAD;"
+  } | mysql --defaults-file=/conf/keeper.cnf || return 0
+  printf %s "$now" >"$password_in_use"
+}
+
 join() { # WHY
   say "this pod may be asked: $1"
   : >"$joined"
@@ -79,10 +101,7 @@ refuse() {
 
 position() { here "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')"; }
 
-position_of_primary() {
-  MYSQL_PWD=$(password_of monitor) mysql --no-defaults --user=monitor --host="$primary.$service" --ssl-mode=REQUIRED \
-    --connect-timeout=3 --batch --skip-column-names --execute="SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')" 2>/dev/null
-}
+position_of_primary() { position_of "$primary"; }
 
 contains() { [ "$(here "SELECT GTID_SUBSET('$2', '$1')")" = 1 ]; }
 

@@ -10,6 +10,8 @@ ordinal=${HOSTNAME##*-}
 socket=/run/mysqld/mysqld.sock
 # there while this pod may be asked; see keep-replication.sh
 joined=/run/mysqld/joined
+# with which this replica logs in at the primary; see keep-replication.sh
+password_in_use=/conf/replication-password
 
 say() { printf '%(%FT%TZ)T %s: %s\n' -1 "${0##*/}" "$*"; }
 die() { say "$*" >&2; exit 1; }
@@ -40,3 +42,9 @@ answers() {
 
 # here SQL: as the pod's own account, over the socket
 here() { mysql --defaults-file=/conf/keeper.cnf --batch --skip-column-names --execute="$1"; }
+
+# position_of POD: all that it has executed
+position_of() {
+  MYSQL_PWD=$(password_of monitor) mysql --no-defaults --user=monitor --host="$1.$service" --ssl-mode=REQUIRED \
+    --connect-timeout=3 --batch --skip-column-names --execute="SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')" 2>/dev/null
+}

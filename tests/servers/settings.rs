@@ -1,0 +1,135 @@
+//! What a session has set goes with it from one connection to another, and holds none.
+
+use super::client::Client;
+use super::proxy::{Proxy, Setup};
+use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both};
+
+on_both!(isolation_goes_with_its_session, what_is_set_in_front_takes_no_answer_away);
+
+/// What the server calls the isolation of transactions.
+fn variable(flavour: Flavour) -> &'static str {
+    match flavour {
+        Flavour::MariaDb | Flavour::MySql56 => "tx_isolation",
+        Flavour::MySql97 => "transaction_isolation",
+    }
+}
+
+fn holds(proxy: &Proxy) -> f64 {
+    proxy.metric("forebay_holds", &[])
+}
+
+/// What a transaction reads after somebody else's write, if it read before.
+fn reads_again(client: &mut Client, other: &mut Client) -> bool {
+    client.run("BEGIN");
+    let before = client.cell("SELECT n FROM note");
+    other.run("UPDATE note SET n = n + 1");
+    let after = client.cell("SELECT n FROM note");
+    client.run("COMMIT");
+    before != after
+}
+
+fn isolation_goes_with_its_session(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = stack.tenant("isolation");
+    let made = format!("CREATE TABLE {}.note (n INT)", tenant.name);
+    stack.root(PRIMARY).run(&made);
+    stack.root(PRIMARY).run(&format!("INSERT INTO {}.note VALUES (1)", tenant.name));
+    stack.sync();
+    let mut proxy = Setup::of(&stack).monitored().start();
+    let name = variable(flavour);
+    let look = format!("SELECT @@{name}");
+    proxy.client(&tenant).run("SELECT 1");
+    proxy.wait_for_readers(2);
+    for set in [
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
+        "SET LOCAL TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
+        format!("SET SESSION {name} = 'READ-COMMITTED'"),
+        format!("SET @@SESSION.{name} = 'read-committed'"),
+        format!("SET {name} = 'READ-COMMITTED'"),
+    ] {
+        let (mut client, mut other) = (proxy.client(&tenant), proxy.client(&tenant));
+        client.run(&set);
+        assert_eq!(holds(&proxy), 0.0, "{set}");
+        assert_eq!(other.cell(&look), "REPEATABLE-READ", "{set}");
+        assert_eq!(client.cell(&look), "READ-COMMITTED", "{set}");
+        assert!(reads_again(&mut client, &mut other), "{set}");
+        assert!(!reads_again(&mut other, &mut client), "{set}");
+        // A replica is told too.
+        other.run("SELECT SUM(n) FROM note");
+        let on_replicas = proxy.metric("forebay_route_total", &["target=\"replica\""]);
+        stack.sync();
+        client.run("SELECT MAX(n) FROM note");
+        let hinted = format!("/* forebay: replica */ SELECT CONCAT(@@{name}, @@read_only + 0)");
+        assert_eq!(client.cell(&hinted), "READ-COMMITTED1", "{set}");
+        let now = proxy.metric("forebay_route_total", &["target=\"replica\""]);
+        assert!(now > on_replicas, "{set}");
+        // It is gone with its session.
+        client.simple(31, &[]).expect("COM_RESET_CONNECTION");
+        assert_eq!(client.cell(&look), "REPEATABLE-READ", "{set}");
+    }
+    let mut client = proxy.client(&tenant);
+    for (set, held) in [
+        ("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", 1.0),
+        ("SELECT 1", 0.0),
+        ("SET SESSION TRANSACTION READ ONLY", 1.0),
+    ] {
+        client.run(set);
+        assert_eq!(holds(&proxy), held, "{set}");
+    }
+    proxy.assert_alive();
+}
+
+/// MySQL 5.6 does not tell what a SET did.
+#[test]
+fn without_trackers() {
+    let stack = Stack::shared(Flavour::MySql56);
+    let tenant: Tenant = stack.tenant("trackless");
+    let proxy = Setup::of(&stack).monitored().start();
+    let cases = [
+        ("SET SESSION group_concat_max_len = 77", "SELECT @@group_concat_max_len", "77"),
+        ("SET NAMES latin2", "SELECT @@character_set_client", "latin2"),
+        ("SET sql_mode = 'PIPES_AS_CONCAT'", "SELECT 'a' || 'b'", "ab"),
+        ("SET time_zone = '+07:00'", "SELECT @@time_zone", "+07:00"),
+        (
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            "SELECT @@tx_isolation",
+            "READ-COMMITTED",
+        ),
+    ];
+    for (set, look, expected) in cases {
+        let (mut one, mut other) = (proxy.client(&tenant), proxy.client(&tenant));
+        let fresh = other.cell(look);
+        one.run(set);
+        for _ in 0..2 {
+            assert_eq!(other.cell(look), fresh, "{set}");
+            assert_eq!(one.cell(look), expected, "{set}");
+        }
+    }
+}
+
+/// LAST_INSERT_ID() of a connection that was given away is set on the next one, by a statement.
+fn what_is_set_in_front_takes_no_answer_away(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = stack.tenant("in_front");
+    stack
+        .root(PRIMARY)
+        .run(&format!("CREATE TABLE {}.note (id INT PRIMARY KEY AUTO_INCREMENT)", tenant.name));
+    stack.sync();
+    let alone = "[pool]\nmax_connections_per_server = 2";
+    let proxy = Setup::of(&stack).monitored().replicas(&[]).file(alone).start();
+    let (mut client, mut other) = (proxy.client(&tenant), proxy.client(&tenant));
+    client.run("INSERT INTO note VALUES (41)");
+    client.run("INSERT INTO note VALUES (NULL)");
+    // There is one connection for both.
+    other.run("SELECT COUNT(*) FROM note");
+    let warned = client.run("SELECT CAST('4x' AS SIGNED)");
+    assert_eq!(warned.warnings, 1);
+    assert_eq!(client.run("SHOW WARNINGS").rows.len(), 1);
+    assert_eq!(client.cell("SELECT @@warning_count"), "1");
+    other.run("DO 1");
+    client.run("DO 1");
+    client.run("SELECT 1");
+    client.run("SHOW COUNT(*) WARNINGS");
+    assert_eq!(client.cell("SELECT ROW_COUNT()"), "-1");
+    assert_eq!(client.cell("SELECT LAST_INSERT_ID()"), "42");
+}
