@@ -273,8 +273,10 @@ impl Session {
 
     /// The same statement elsewhere, when the first packet of the reply was this error.
     fn second_thought(&self, it: &Forward, code: u16, role: Role) -> Option<Forward> {
-        // While there is no primary, its word is the only one there is.
-        let counts = it.why == Reason::PrimaryLost || OWN_LIMITS.contains(&code);
+        // While there is no primary, its word is the only one there is; that it takes no writes says
+        // nothing of the statement.
+        let is_only_word = it.why == Reason::PrimaryLost && !REFUSES_WRITES.contains(&code);
+        let counts = is_only_word || OWN_LIMITS.contains(&code);
         if role == Role::Reader && !counts && !it.held {
             // A replica that lacks a table, a column, a function or a right is no reason for the
             // client to see an error that the primary would not give.

@@ -382,7 +382,7 @@ fn no_write_is_sent_twice() {
 
 #[test]
 fn what_a_replica_refuses_runs_on_the_primary() {
-    let check = |code: u16, role: Role, expected: &str| {
+    let check_why = |code: u16, role: Role, why: Option<Reason>, expected: &str| {
         let mut stage = Stage::new();
         let statement =
             stage.classifier.classify(&mut stage.shapes, b"SELECT a FROM t", Mode::default());
@@ -393,6 +393,7 @@ fn what_a_replica_refuses_runs_on_the_primary() {
         if role == Role::Primary {
             forward.want = crate::cluster::Want::primary();
         }
+        forward.why = why.unwrap_or(forward.why);
         let summary = Summary {
             end: Some(End::Err { code, state: *b"HY000", message: Vec::new() }),
             first_packet_err: true,
@@ -414,6 +415,7 @@ fn what_a_replica_refuses_runs_on_the_primary() {
         };
         assert_eq!(got, expected, "{code} {role:?}");
     };
+    let check = |code, role, expected| check_why(code, role, None, expected);
     check(1792, Role::Reader, "Primary misrouted");
     check(1290, Role::Reader, "Primary misrouted");
     check(1146, Role::Reader, "Primary misrouted");
@@ -422,6 +424,11 @@ fn what_a_replica_refuses_runs_on_the_primary() {
     check(1053, Role::Reader, "Reader replica_lost");
     check(1146, Role::Primary, "Hold");
     check(4031, Role::Primary, "Primary read");
+    // Where there is no primary to do better.
+    let lost = |code, expected| check_why(code, Role::Reader, Some(Reason::PrimaryLost), expected);
+    lost(1146, "Hold");
+    lost(1792, "Primary misrouted");
+    lost(1836, "Primary misrouted");
 }
 
 #[test]
