@@ -24,6 +24,7 @@ use crate::session::observe::Said;
 use crate::session::plan::{Forward, Reason};
 use crate::session::refusal::Refusal;
 use crate::wire::capability::Capabilities;
+use crate::wire::err::Err as ErrPacket;
 
 /// What a server says to a password that is no longer right.
 const ACCESS_DENIED: u16 = 1045;
@@ -83,11 +84,8 @@ impl Conversation {
         it: &mut Forward,
         said: Said<'_>,
     ) -> io::Result<Result<(Lease, Role), LeaseRefused>> {
-        if let Some((mut kept, role)) = self.kept(it) {
-            if it.needs.stay == Stay::Long {
-                kept.prolong();
-            }
-            return Ok(Ok((kept, role)));
+        if let Some(kept) = self.kept(it) {
+            return Ok(Ok(kept));
         }
         if it.held || self.session.has_lost(said) {
             return Ok(Err(LeaseRefused::Ours(Refusal::StateLost)));
@@ -143,13 +141,7 @@ impl Conversation {
                 Err(LeaseError::Open(OpenError::Dial(DialError::Refused(refused))))
                     if !is_for_now(refused.code) || Instant::now() >= deadline =>
                 {
-                    if refused.code == ACCESS_DENIED
-                        && let Some(door) = &*self.house.door.load()
-                    {
-                        // The password was changed: it has to be proved anew.
-                        door.book.forget(&self.credentials.user);
-                    }
-                    return Ok(Err(LeaseRefused::Servers(refused)));
+                    return Ok(Err(self.refused(refused)));
                 }
                 Err(LeaseError::Open(_)) => {
                     if !self.wait_for_primary(deadline).await? {
@@ -160,8 +152,26 @@ impl Conversation {
         }
     }
 
+    fn refused(&self, refused: ErrPacket) -> LeaseRefused {
+        if refused.code == ACCESS_DENIED
+            && let Some(door) = &*self.house.door.load()
+        {
+            // The password was changed: it has to be proved anew.
+            door.book.forget(&self.credentials.user);
+        }
+        LeaseRefused::Servers(refused)
+    }
+
     /// The connection that the session keeps, if that is the one for it.
     fn kept(&mut self, it: &Forward) -> Option<(Lease, Role)> {
+        let (mut kept, role) = self.take_kept(it)?;
+        if it.needs.stay == Stay::Long {
+            kept.prolong();
+        }
+        Some((kept, role))
+    }
+
+    fn take_kept(&mut self, it: &Forward) -> Option<(Lease, Role)> {
         if let Some(kept) = self.leases.reader.take() {
             let serves = it.want.role == Role::Reader
                 && (it.why == Reason::Diagnostics || kept.has_applied(it.want.floor));

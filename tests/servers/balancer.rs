@@ -85,25 +85,29 @@ pub(crate) fn chatter(server: &str, mark: &'static [u8]) -> String {
     thread::spawn(move || {
         for client in listener.incoming() {
             let (Ok(client), Ok(server)) = (client, TcpStream::connect(&server)) else { continue };
-            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-            let is_marked = Arc::new(AtomicBool::new(false));
-            let marks = Arc::clone(&is_marked);
-            thread::spawn(move || {
-                carry_blocks(from, to, |block| {
-                    let found = block.windows(mark.len()).any(|part| part == mark);
-                    marks.fetch_or(found, Ordering::SeqCst);
-                })
-            });
-            thread::spawn(move || {
-                carry_blocks(server, client, |block| {
-                    if is_marked.swap(false, Ordering::SeqCst) {
-                        block.extend_from_slice(&[7, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]);
-                    }
-                })
-            });
+            carry_chatting(client, server, mark);
         }
     });
     address
+}
+
+fn carry_chatting(client: TcpStream, server: TcpStream, mark: &'static [u8]) {
+    let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let is_marked = Arc::new(AtomicBool::new(false));
+    let marks = Arc::clone(&is_marked);
+    thread::spawn(move || {
+        carry_blocks(from, to, |block| {
+            let found = block.windows(mark.len()).any(|part| part == mark);
+            marks.fetch_or(found, Ordering::SeqCst);
+        })
+    });
+    thread::spawn(move || {
+        carry_blocks(server, client, |block| {
+            if is_marked.swap(false, Ordering::SeqCst) {
+                block.extend_from_slice(&[7, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]);
+            }
+        })
+    });
 }
 
 /// Answers here are short: each comes in one block.

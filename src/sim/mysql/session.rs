@@ -252,20 +252,7 @@ impl Session {
                 });
                 Ok(Answer::Rows(vec!["TABLE_SCHEMA", "TABLE_NAME"], tables.collect()))
             }
-            Asked::Columns => {
-                let columns =
-                    [("id", "1", "int", None), ("token", "2", "varchar", Some("latin1_bin"))];
-                let rows = columns.map(|(name, place, kind, collation)| {
-                    vec![
-                        Some(name.into()),
-                        Some(place.into()),
-                        Some(kind.into()),
-                        collation.map(str::to_owned),
-                    ]
-                });
-                let names = vec!["COLUMN_NAME", "ORDINAL_POSITION", "DATA_TYPE", "COLLATION_NAME"];
-                Ok(Answer::Rows(names, rows.into()))
-            }
+            Asked::Columns => Ok(columns()),
             Asked::Names => Ok(Answer::Rows(vec!["schema", "name", "what"], Vec::new())),
             Asked::Hidden => Err(error(1227, b"42000", "Access denied")),
             Asked::Kill => Ok(DONE),
@@ -493,6 +480,16 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.reset();
     }
+}
+
+/// Of each table.
+fn columns() -> Answer {
+    let columns = [("id", "1", "int", None), ("token", "2", "varchar", Some("latin1_bin"))];
+    let rows = columns.map(|(name, place, kind, collation)| {
+        vec![Some(name.into()), Some(place.into()), Some(kind.into()), collation.map(str::to_owned)]
+    });
+    let names = vec!["COLUMN_NAME", "ORDINAL_POSITION", "DATA_TYPE", "COLLATION_NAME"];
+    Answer::Rows(names, rows.into())
 }
 
 fn error(code: u16, state: &[u8; 5], text: &str) -> Refused {
