@@ -12,6 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const AUTOCOMMIT: u8 = 2;
+/// SERVER_SESSION_STATE_CHANGED, of the status' second byte.
+const STATE_CHANGED: u8 = 0x40;
+/// SESSION_TRACK_SYSTEM_VARIABLES
+const SYSTEM_VARIABLE: u8 = 0;
 const OK: [u8; 7] = [0, 0, 0, AUTOCOMMIT, 0, 0, 0];
 const EOF: [u8; 5] = [0xfe, 0, 0, AUTOCOMMIT, 0];
 
@@ -112,6 +116,46 @@ fn rows(columns: &[(&str, &str)], modern: bool) -> Vec<u8> {
     out
 }
 
+/// The answer to a SET, which tells what it set: NAMES and the sql_mode, as WordPress says them.
+fn told(text: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let quotes: &[char] = &['\'', '"', ' '];
+    let set = match text.strip_prefix("SET NAMES ") {
+        Some(name) => {
+            let name = name.split(" COLLATE ").next()?.trim_matches(quotes);
+            ["client", "connection", "results"]
+                .map(|whose| (format!("character_set_{whose}"), name))
+                .to_vec()
+        }
+        None => {
+            let value = text.strip_prefix("SET SESSION sql_mode=")?;
+            vec![("sql_mode".to_owned(), value.trim_matches(quotes))]
+        }
+    };
+    let mut changes = Vec::new();
+    for (name, value) in set {
+        let mut change = Vec::new();
+        put_text(&mut change, name.as_bytes());
+        put_text(&mut change, value.as_bytes());
+        changes.push(SYSTEM_VARIABLE);
+        put_text(&mut changes, &change);
+    }
+    let mut body = vec![0, 0, 0, AUTOCOMMIT, STATE_CHANGED, 0, 0, 0];
+    put_text(&mut body, &changes);
+    let mut out = Vec::new();
+    put(&mut out, 1, &body);
+    Some(out)
+}
+
+/// What a client agreed on.
+#[derive(Clone, Copy)]
+struct Agreed {
+    /// It deprecates EOF.
+    modern: bool,
+    /// It wants to be told what changes.
+    tracks: bool,
+}
+
 /// Answers that are the same for everybody, by whether the client deprecates EOF.
 struct Prepared {
     ok: Vec<u8>,
@@ -120,8 +164,15 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn answer(&self, text: &[u8], modern: bool, out: &mut Vec<u8>) {
+    fn answer(&self, text: &[u8], agreed: Agreed, out: &mut Vec<u8>) {
+        let modern = agreed.modern;
         let word = text.get(..6).unwrap_or_default();
+        if agreed.tracks
+            && let Some(told) = told(text)
+        {
+            out.extend_from_slice(&told);
+            return;
+        }
         if !word.eq_ignore_ascii_case(b"SELECT") {
             let show = word.get(..4).unwrap_or_default().eq_ignore_ascii_case(b"SHOW");
             out.extend_from_slice(if show { &self.row[usize::from(modern)] } else { &self.ok });
@@ -142,10 +193,10 @@ impl Prepared {
     }
 
     /// False when the client leaves.
-    fn command(&self, payload: &[u8], modern: bool, out: &mut Vec<u8>) -> bool {
+    fn command(&self, payload: &[u8], agreed: Agreed, out: &mut Vec<u8>) -> bool {
         match payload.split_first() {
             Some((1, _)) => return false,
-            Some((3, text)) => self.answer(text, modern, out),
+            Some((3, text)) => self.answer(text, agreed, out),
             // INIT_DB, PING, CHANGE_USER, RESET_CONNECTION
             Some((2 | 14 | 17 | 31, _)) => out.extend_from_slice(&self.ok),
             _ => put(out, 1, b"\xff\x17\x04#08S01not here"),
@@ -166,11 +217,14 @@ async fn serve(mut client: TcpStream, prepared: Rc<Prepared>) -> io::Result<()> 
         while let Some((sequence, payload, len)) = first(&input[used..]) {
             used += len;
             match capabilities {
-                Some(modern) if !prepared.command(payload, modern, &mut out) => return Ok(()),
+                Some(agreed) if !prepared.command(payload, agreed, &mut out) => return Ok(()),
                 Some(_) => {}
                 None => {
                     let flags = payload.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-                    capabilities = Some(flags & DEPRECATE_EOF != 0);
+                    capabilities = Some(Agreed {
+                        modern: flags & DEPRECATE_EOF != 0,
+                        tracks: flags & SESSION_TRACK != 0,
+                    });
                     put(&mut out, sequence.wrapping_add(1), &OK);
                 }
             }
