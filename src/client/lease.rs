@@ -357,7 +357,8 @@ pub(super) async fn insert_id_of(lease: &mut Lease) -> Option<u64> {
     std::str::from_utf8(&cell).ok()?.parse().ok()
 }
 
-fn tells_state(lease: &Lease) -> bool {
+/// Whether its server tells what a statement sets.
+pub(super) fn tells_state(lease: &Lease) -> bool {
     lease.capabilities.has(Capabilities::SESSION_TRACK)
 }
 

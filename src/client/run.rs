@@ -7,14 +7,14 @@ use crate::backend::dial::SHARED;
 use crate::backend::pool::Lease;
 use crate::backend::query::put_query;
 use crate::backend::setup::{Steps, Wanted, note_steps, put_held_steps, put_steps};
-use crate::client::lease::insert_id_of;
+use crate::client::lease::{insert_id_of, tells_state};
 use crate::client::local_file::may_be_asked_for;
 use crate::client::relay::{Buffers, Exchange, Message, Moved};
 use crate::client::serve::Conversation;
 use crate::client::statement::Call;
 use crate::session::hold::Hold;
 use crate::session::observe::Said;
-use crate::session::plan::{Forward, Kind};
+use crate::session::plan::{Forward, Kind, Needs};
 use crate::sql::Effects;
 use crate::wire::command::Command;
 use crate::wire::reply::{End, Expect, Shape};
@@ -158,9 +158,12 @@ impl Conversation {
     }
 
     pub(super) fn wanted(&self, it: &Forward, lease: &Lease) -> Wanted<'_> {
+        // What is set there holds the connection, and another session's schema would stay on it.
+        let any_database =
+            it.needs.any_database && (it.kind != Kind::Setting || tells_state(lease));
         Wanted {
             values: self.session.values(),
-            needs: it.needs,
+            needs: Needs { any_database, ..it.needs },
             insert_id: self.session.insert_id(),
             is_owner: lease.owner() == self.session.id,
         }

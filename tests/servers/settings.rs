@@ -1,6 +1,6 @@
 //! What a session has set goes with it from one connection to another, and holds none.
 
-use super::client::Client;
+use super::client::{Client, Login};
 use super::proxy::{Proxy, Setup};
 use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both};
 
@@ -104,6 +104,14 @@ fn without_trackers() {
             assert_eq!(other.cell(look), fresh, "{set}");
             assert_eq!(one.cell(look), expected, "{set}");
         }
+        // WordPress chooses its schema later; the connections that there are have one.
+        proxy.client(&tenant).run("DO 1");
+        let nowhere = Login::new(&tenant.name, &tenant.name);
+        let mut one = Client::connect(&proxy.address, &nowhere).unwrap();
+        one.run(set);
+        assert_eq!(one.cell(look), expected, "{set}, without a schema");
+        one.simple(2, tenant.name.as_bytes()).expect("COM_INIT_DB");
+        assert_eq!(one.cell(look), expected, "{set}, and then one");
     }
 }
 
