@@ -72,7 +72,13 @@ impl Implicit {
     }
 
     /// A statement was answered.
-    pub(super) fn note(&mut self, it: &Statement, summary: &Summary, role: Role, own: Flavour) {
+    pub(super) fn note(
+        &mut self,
+        (it, text): (&Statement, &[u8]),
+        summary: &Summary,
+        role: Role,
+        own: Flavour,
+    ) {
         let failed = matches!(summary.end, Some(End::Err { .. }));
         let has_rows = matches!(summary.end, Some(End::Rows));
         let asks = it.effects.has(Effects::DIAGNOSTICS);
@@ -93,7 +99,8 @@ impl Implicit {
         } else if has_rows && it.verb == Verb::Explain {
             (self.counted, self.found_rows) = (None, None);
         } else if has_rows && !shows_list {
-            let is_plain = it.verb == Verb::Select && it.statements == 1 && summary.results == 1;
+            let finds = it.verb == Verb::Select || shows_columns(text);
+            let is_plain = finds && it.statements == 1 && summary.results == 1;
             let rows = is_plain.then_some(summary.rows);
             (self.counted, self.found_rows) = (None, rows);
         } else if !failed && changes_found_rows(it, own) {
@@ -260,6 +267,20 @@ fn names_tables(it: &Statement) -> bool {
         || it.effects.has(Effects::CALLS_UNKNOWN)
 }
 
+/// SHOW COLUMNS finds what it shows; of other SHOWs some do and some do not.
+fn shows_columns(text: &[u8]) -> bool {
+    let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let is = |word: Option<&[u8]>, like: &str| {
+        word.is_some_and(|word| word.eq_ignore_ascii_case(like.as_bytes()))
+    };
+    let is_show = is(words.next(), "SHOW");
+    let mut word = words.next();
+    if is(word, "FULL") {
+        word = words.next();
+    }
+    is_show && (is(word, "COLUMNS") || is(word, "FIELDS"))
+}
+
 /// What counts rows without giving any; so does an INSERT of what it reads.
 fn changes_found_rows(it: &Statement, own: Flavour) -> bool {
     match it.verb {
@@ -292,6 +313,19 @@ mod tests {
         check("DELETE FROM t WHERE a IN (SELECT b FROM u)", true);
         check("DELETE FROM t WHERE a = 1", false);
         check("UPDATE t SET a = 1", false);
+    }
+
+    #[test]
+    fn columns_are_found() {
+        for (text, expected) in [
+            ("SHOW COLUMNS FROM t", true),
+            ("show  full\nfields from t", true),
+            ("SHOW FULL TABLES", false),
+            ("SHOW CREATE TABLE columns", false),
+            ("SHOW", false),
+        ] {
+            assert_eq!(shows_columns(text.as_bytes()), expected, "{text}");
+        }
     }
 
     #[test]

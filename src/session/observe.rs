@@ -360,9 +360,10 @@ impl Session {
             self.holds_of_status(&mut holds, it, said, summary);
         }
         match said {
-            Said::Statement(statement, _) => {
+            Said::Statement(statement, text) => {
                 self.last = Some(Role::Primary);
-                self.implicit.note(statement, summary, Role::Primary, self.mode.flavour);
+                let own = self.mode.flavour;
+                self.implicit.note((statement, text), summary, Role::Primary, own);
                 holds_after(statement, summary, failed, &mut holds);
             }
             Said::Prepare(statement) => {
@@ -419,7 +420,10 @@ impl Session {
             Said::Prepare(_) => {
                 self.implicit.note_prepared(it, summary, Role::Reader, self.mode.flavour);
             }
-            _ => self.implicit.note(it, summary, Role::Reader, self.mode.flavour),
+            Said::Statement(_, text) => {
+                self.implicit.note((it, text), summary, Role::Reader, self.mode.flavour);
+            }
+            Said::Command(_) => {}
         }
         self.holds.set(Hold::Diagnostics, self.implicit.needs(Role::Primary));
         self.reader_kept = self.implicit.needs(Role::Reader);

@@ -243,10 +243,18 @@ fn what_was_counted_is_the_sessions_own(flavour: Flavour) {
     }
 }
 
+const STATEMENTS: [&str; 5] = [
+    "SELECT n FROM note",
+    "SHOW COLUMNS FROM note",
+    "UPDATE note SET n = n + 1",
+    "DO 1",
+    "SELECT nothing",
+];
+
 /// Statement, question, and what is said between the two.
 fn questions(flavour: Flavour) -> Vec<(&'static str, &'static str, &'static str)> {
     let mut all = Vec::new();
-    for before in ["SELECT n FROM note", "UPDATE note SET n = n + 1", "DO 1", "SELECT nothing"] {
+    for before in STATEMENTS {
         for ask in ["SELECT ROW_COUNT()", "SELECT FOUND_ROWS()", "SELECT @@error_count"] {
             // Only the text in its OK tells what an UPDATE has found, and warnings are kept for a
             // second.
