@@ -1,5 +1,6 @@
 //! A server that costs next to nothing: it lets everybody in and answers every statement at once
-//! from prepared bytes. What a proxy costs is then seen without a database's noise.
+//! from prepared bytes. What a proxy costs is then seen without a database's noise. Its log can be
+//! followed, and nothing ever happens in it.
 //!
 //!     nullserver --listen 127.0.0.1:PORT [--read-only] [--number 1] [--version 8.0.40]
 
@@ -8,6 +9,7 @@ mod packet;
 use packet::{AS_PHP, DEPRECATE_EOF, SESSION_TRACK, first, put, put_text};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -18,9 +20,21 @@ const STATE_CHANGED: u8 = 0x40;
 const SYSTEM_VARIABLE: u8 = 0;
 const OK: [u8; 7] = [0, 0, 0, AUTOCOMMIT, 0, 0, 0];
 const EOF: [u8; 5] = [0xfe, 0, 0, AUTOCOMMIT, 0];
+/// Kinds of events in the log.
+const FORMAT_DESCRIPTION: u8 = 15;
+const HEARTBEAT: u8 = 27;
 
 /// A result without a row.
 const NO_ROWS: &[(&str, &str)] = &[("name", "")];
+/// The only table that is owned up to, for who asks for the names of all and for its columns: its
+/// rows are told apart by their names then.
+const TABLES: &[(&str, &str)] = &[("TABLE_SCHEMA", "wordpress"), ("TABLE_NAME", "wp_options")];
+const COLUMNS: &[(&str, &str)] = &[
+    ("COLUMN_NAME", "option_name"),
+    ("ORDINAL_POSITION", "2"),
+    ("DATA_TYPE", "varchar"),
+    ("COLLATION_NAME", "utf8mb4_unicode_520_ci"),
+];
 
 /// What this server says of itself when a proxy asks.
 struct Identity {
@@ -156,6 +170,13 @@ struct Agreed {
     tracks: bool,
 }
 
+/// What is to be done after a command.
+enum Next {
+    Ask,
+    Follow,
+    Leave,
+}
+
 /// Answers that are the same for everybody, by whether the client deprecates EOF.
 struct Prepared {
     ok: Vec<u8>,
@@ -177,8 +198,13 @@ impl Prepared {
             let show = word.get(..4).unwrap_or_default().eq_ignore_ascii_case(b"SHOW");
             out.extend_from_slice(if show { &self.row[usize::from(modern)] } else { &self.ok });
         } else if text.windows(18).any(|part| part.eq_ignore_ascii_case(b"information_schema")) {
-            // No views, no odd engines.
-            out.extend_from_slice(&rows(NO_ROWS, modern));
+            // No views, no odd engines, no foreign keys.
+            let found = match text.get(6..18) {
+                Some(b" TABLE_SCHEM") => TABLES,
+                Some(b" COLUMN_NAME") => COLUMNS,
+                _ => NO_ROWS,
+            };
+            out.extend_from_slice(&rows(found, modern));
         } else if text.contains(&b'@') {
             let text = String::from_utf8_lossy(text.get(6..).unwrap_or_default()).into_owned();
             let text = text.split(" FROM ").next().unwrap_or_default();
@@ -192,17 +218,46 @@ impl Prepared {
         }
     }
 
-    /// False when the client leaves.
-    fn command(&self, payload: &[u8], agreed: Agreed, out: &mut Vec<u8>) -> bool {
+    /// What the client wants then.
+    fn command(&self, payload: &[u8], agreed: Agreed, out: &mut Vec<u8>) -> Next {
         match payload.split_first() {
-            Some((1, _)) => return false,
+            Some((1, _)) => return Next::Leave,
+            // BINLOG_DUMP_GTID
+            Some((30, _)) => return Next::Follow,
             Some((3, text)) => self.answer(text, agreed, out),
             // INIT_DB, PING, CHANGE_USER, RESET_CONNECTION
             Some((2 | 14 | 17 | 31, _)) => out.extend_from_slice(&self.ok),
             _ => put(out, 1, b"\xff\x17\x04#08S01not here"),
         }
-        true
+        Next::Ask
     }
+}
+
+/// The log from here on: it begins, and goes on saying that nothing happened.
+async fn stream(mut client: TcpStream, number: u32) -> io::Result<()> {
+    let mut format = 4_u16.to_le_bytes().to_vec();
+    format.extend_from_slice(&[0; 54]);
+    format.push(19);
+    // No kind of event is promised a length, and none has a checksum.
+    format.extend_from_slice(&[0; 45]);
+    let (mut out, mut sequence) = (Vec::new(), 1);
+    put_event(&mut out, sequence, number, FORMAT_DESCRIPTION, &format);
+    loop {
+        client.write_all(&out).await?;
+        out.clear();
+        sequence = u8::wrapping_add(sequence, 1);
+        put_event(&mut out, sequence, number, HEARTBEAT, b"null-bin.000001");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn put_event(out: &mut Vec<u8>, sequence: u8, number: u32, kind: u8, body: &[u8]) {
+    let mut event = vec![0, 0, 0, 0, 0, kind];
+    event.extend_from_slice(&number.to_le_bytes());
+    event.extend_from_slice(&u32::try_from(19 + body.len()).unwrap_or(0).to_le_bytes());
+    event.extend_from_slice(&[0; 6]);
+    event.extend_from_slice(body);
+    put(out, sequence, &event);
 }
 
 async fn serve(mut client: TcpStream, prepared: Rc<Prepared>) -> io::Result<()> {
@@ -217,8 +272,11 @@ async fn serve(mut client: TcpStream, prepared: Rc<Prepared>) -> io::Result<()> 
         while let Some((sequence, payload, len)) = first(&input[used..]) {
             used += len;
             match capabilities {
-                Some(agreed) if !prepared.command(payload, agreed, &mut out) => return Ok(()),
-                Some(_) => {}
+                Some(agreed) => match prepared.command(payload, agreed, &mut out) {
+                    Next::Ask => {}
+                    Next::Follow => return stream(client, prepared.identity.number).await,
+                    Next::Leave => return Ok(()),
+                },
                 None => {
                     let flags = payload.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
                     capabilities = Some(Agreed {

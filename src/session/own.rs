@@ -106,7 +106,9 @@ impl Own {
         shared: Option<Instant>,
         now: Instant,
     ) -> Due {
-        if self.read.replace(now).is_some_and(|read| is_past(read, QUIET, now)) {
+        // Its first read: nobody knows what it waited for since it was made, a request perhaps.
+        let since = self.read.replace(now).or(self.asked.map(|(_, at)| at));
+        if since.is_some_and(|since| is_past(since, QUIET, now)) {
             self.void();
         }
         if level == Level::Eventual || sight == Sight::None {
@@ -210,6 +212,10 @@ mod tests {
         check("ask read read", "1 0");
         // Quiet: another visitor's request, perhaps.
         check("ask read +9 read +10 read +9 read", "1 0 ? 0");
+        // Connected long before its first request comes.
+        check("ask +9 read", "1");
+        check("ask +10 read +9 read", "? 0");
+        check("ask speak +600 read", "?");
         // Never quiet: a second at most, counted from when it was asked for.
         check("ask +5 read +9 read", "1 0");
         check("ask +1000 read", "?");
@@ -250,6 +256,7 @@ mod tests {
         check("ask read +1 shared void read", "1 ?");
         check("ask read +1 shared speak names read", "1 2");
         check("ask read +10 shared read", "1 ?");
+        check("ask +10 shared read", "?");
     }
 
     #[test]
