@@ -14,6 +14,7 @@ on_both!(
     who_comes_later_shows_the_tables,
     foreign_keys_reach_their_children,
     a_cut_line_leaves_no_gap,
+    a_primary_that_is_away_is_told_of_once,
     without_the_grant_all_is_one,
 );
 
@@ -307,6 +308,19 @@ fn a_cut_line_leaves_no_gap(flavour: Flavour) {
     field.await_keys();
     let home = "UPDATE wp_options SET option_value = 'cut' WHERE option_name = 'home'";
     field.check(&[home], &[(HOME, 'P'), (CRON, 'R'), (POSTS, 'R')]);
+}
+
+fn a_primary_that_is_away_is_told_of_once(flavour: Flavour) {
+    let stack = Stack::alone(flavour);
+    stack.root(PRIMARY).run("CREATE USER follower IDENTIFIED BY 'follower'");
+    stack.root(PRIMARY).run("GRANT REPLICATION SLAVE ON *.* TO follower");
+    let proxy = setup(&stack).file("[log]\nlevel = 'debug'").start();
+    until("followed", || proxy.metric("forebay_follower_up", &[]) == 1.0);
+    stack.script(&["kill", PRIMARY]);
+    until("it has tried often", || proxy.log().matches("is still not followed").count() > 10);
+    // The end of the stream, that nobody is there, and what may be said in between.
+    let told = proxy.log().matches("is not followed").count();
+    assert!((1..=3).contains(&told), "{told}: {}", proxy.log());
 }
 
 fn without_the_grant_all_is_one(flavour: Flavour) {
