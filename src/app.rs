@@ -89,12 +89,13 @@ async fn serve(rules: Rules) -> Result<(), String> {
         let desk = Desk { control: control.clone(), facts };
         tokio::spawn(admin::serve(listener, desk));
     }
-    let opening = entrance.open(control.latch("the primary's first answer"));
+    let latch = control.latch("the primary's first answer");
     tokio::spawn(async move {
-        opening.await;
+        entrance.open(latch).await;
         if let Some(Err(error)) = beside.map(|file| file.take_over()) {
             tracing::error!(%error, "cannot take over the Unix socket");
         }
+        entrance.follow_servers().await;
     });
     tokio::spawn(probe::watch(Arc::clone(&house.fleet)));
     let permits = Arc::new(Semaphore::new(limits::CLIENTS_MAX));

@@ -141,7 +141,7 @@ impl Entrance {
     }
 
     /// Asks the primary who it is until it answers, then lets clients in.
-    pub(super) async fn open(self: Arc<Self>, latch: Latch) {
+    pub(super) async fn open(&self, latch: Latch) {
         let fleet = &self.house.fleet;
         let mut complained = false;
         loop {
@@ -160,11 +160,10 @@ impl Entrance {
             sleep(TRY_AGAIN).await;
         }
         drop(latch);
-        self.follow_servers().await;
     }
 
-    /// What one server cannot take, newcomers are not offered.
-    async fn follow_servers(&self) {
+    /// What one server cannot take, newcomers are not offered. It goes on for ever.
+    pub(super) async fn follow_servers(&self) {
         let fleet = &self.house.fleet;
         let mut offered = true;
         loop {

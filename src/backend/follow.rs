@@ -39,6 +39,7 @@ use crate::wire::Malformed;
 use crate::wire::binlog::{Decoder, Gtid};
 use crate::wire::capability::Capabilities;
 use intake::{Ended, Intake};
+pub use look::closure;
 use look::{Blind, Look};
 
 /// The server says at least that nothing happened, once a second.

@@ -12,12 +12,14 @@ use tokio::time::{Instant, timeout};
 use crate::app;
 use crate::backend::connection::Connection;
 use crate::backend::dialer::{Dialer, Ways};
+use crate::backend::follow;
 use crate::backend::inspect::{inspect, known};
 use crate::backend::position_question::{Dialect, Notation};
 use crate::backend::query::{QueryError, Record, Rows, ask, ask_records};
 use crate::backend::resolve::resolve;
 use crate::cluster::{Condition, Role};
 use crate::config::Rules;
+use crate::freshness::closure::Closure;
 use crate::secret::Credentials;
 use crate::sql::Flavour;
 use crate::wire::capability::Capabilities;
@@ -77,6 +79,7 @@ async fn ask_server(
         settings: BTreeMap::new(),
         log: None,
         sees_columns: false,
+        knows_foreign_keys: false,
         condition: Condition::default(),
     };
     let wait = ways.connect_timeout.saturating_mul(2);
@@ -130,6 +133,9 @@ async fn ask_facts(
             let columns = put(connection, COLUMNS).await?.unwrap_or_default();
             let count = columns.into_iter().next().map(|row| text(row.into_iter().next()));
             facts.sees_columns = count.is_some_and(|count| count != "0");
+            let capabilities = connection.capabilities;
+            let closure = follow::closure(&mut connection.stream, capabilities, dialect).await?;
+            facts.knows_foreign_keys = closure != Closure::Unknown;
         }
         Role::Reader => facts.condition = inspect(connection, dialect).await?.condition,
     }

@@ -79,6 +79,8 @@ impl Conversation {
                 Said::Command(Command::SetOption(1)) if !failed => lease.multi_statements = false,
                 _ => {}
             }
+            let is_own = steps.replies == 0 && lease.owner() == self.session.id;
+            self.session.note_sent(said, is_own);
             lease.own(self.session.id);
             // A statement that was only prepared has left nothing behind, but a variable that it names.
             let is_prepared =
@@ -107,7 +109,8 @@ impl Conversation {
             false => it.needs.own && lease.owner() != self.session.id,
         };
         // What is sent in front is a statement too, and leaves its own.
-        if !(elsewhere || steps.replies > 0) || self.call.is_some() {
+        let elsewhere = elsewhere || steps.replies > 0 || self.session.counted_elsewhere();
+        if !elsewhere || self.call.is_some() {
             return None;
         }
         let text = self.session.restated(text)?;

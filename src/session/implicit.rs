@@ -7,7 +7,9 @@
 
 use crate::cluster::Role;
 use crate::session::Session;
+use crate::session::observe::Said;
 use crate::sql::{Effects, Flavour, Statement, Verb};
+use crate::wire::command::Command;
 use crate::wire::reply::{End, Summary};
 
 /// Where each is, or what it is.
@@ -21,11 +23,14 @@ pub struct Implicit {
     row_count: Option<i64>,
     /// There are warnings, or an error.
     warned: Option<Role>,
+    /// The connection that was used last can be asked for both numbers: nothing was answered here
+    /// meanwhile, nor prepared where something else had run.
+    is_asked: bool,
 }
 
 impl Default for Implicit {
     fn default() -> Self {
-        Self { counted: None, found_rows: Some(0), row_count: None, warned: None }
+        Self { counted: None, found_rows: Some(0), row_count: None, warned: None, is_asked: true }
     }
 }
 
@@ -86,16 +91,30 @@ impl Implicit {
 
     /// A statement was prepared, not run.
     pub(super) fn note_prepared(&mut self, it: &Statement, summary: &Summary, role: Role) {
-        if summary.warnings > 0 || matches!(summary.end, Some(End::Err { .. })) {
+        let failed = matches!(summary.end, Some(End::Err { .. }));
+        if failed {
+            self.row_count = Some(-1);
+        }
+        if summary.warnings > 0 || failed {
             self.warned = Some(role);
         } else if !it.effects.has(Effects::DIAGNOSTICS) {
             self.warned = None;
         }
     }
 
-    /// Something was answered without a statement (PING), or from memory.
+    /// Something was answered without a statement: INIT_DB, or a PING, of which no server hears.
     pub(super) fn note_nothing(&mut self) {
         self.row_count = Some(0);
+        self.is_asked = false;
+    }
+
+    /// A setting or a question for settings was answered from memory. It runs before anybody asks
+    /// what it left, but perhaps where something else had run.
+    pub(super) fn note_replayed(&mut self, has_row: bool) {
+        self.note_nothing();
+        if has_row {
+            (self.row_count, self.found_rows) = (Some(-1), Some(1));
+        }
     }
 
     /// The question with the number in it, for a connection that does not know it. None: it is
@@ -129,6 +148,24 @@ impl Implicit {
 }
 
 impl Session {
+    /// It was sent. `is_own`: to the connection that this session used last, with nothing in front.
+    pub fn note_sent(&mut self, said: Said<'_>, is_own: bool) {
+        let is_left =
+            |command: &Command<'_>| matches!(command, Command::InitDb(_) | Command::Statistics);
+        let counts = match said {
+            Said::Statement(..) => true,
+            Said::Prepare(_) => false,
+            Said::Command(command) => !is_left(command),
+        };
+        self.implicit.is_asked = counts || (is_own && self.implicit.is_asked);
+    }
+
+    /// The connection that this session used last does not know what its last statement counted.
+    #[must_use]
+    pub const fn counted_elsewhere(&self) -> bool {
+        !self.implicit.is_asked
+    }
+
     /// A question about the statement before, as it is to be asked of a connection that knows
     /// nothing of that.
     #[must_use]

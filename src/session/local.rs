@@ -143,6 +143,11 @@ impl Recording {
         &self.after
     }
 
+    /// Whether a row was answered, and not only OK. One statement that asks for settings gives one.
+    fn has_row(&self) -> bool {
+        self.reply.get(limits::PACKET_HEADER_BYTES).is_some_and(|first| *first != 0)
+    }
+
     /// Whether it is small enough to keep.
     #[must_use]
     pub fn is_small(&self) -> bool {
@@ -179,7 +184,7 @@ impl Session {
     /// The client gets this recording's bytes: the session is what it was after them.
     pub fn replay(&mut self, recording: &Arc<Recording>) {
         self.status = recording.status;
-        self.implicit.note_nothing();
+        self.implicit.note_replayed(recording.has_row());
         self.warnings = Some(recording.warnings);
         if recording.after_fingerprint != self.fingerprint || recording.after != self.values {
             self.values.clone_from(&recording.after);

@@ -178,6 +178,9 @@ fn conversations() {
     check("SET NAMES utf8mb4 | SELECT 1", "P R");
     check("SET SESSION sql_mode='' | SELECT 1", "P R");
     check("SET SESSION nonsense=1 | SELECT 1", "P* P*");
+    // No server tells that this switches sql_big_selects.
+    check("SET SESSION sql_big_selects=1 | SELECT 1", "P R");
+    check("SET SESSION max_join_size=2 | SELECT 1", "P* P*");
     check("SET @@SESSION.sql_mode='ANSI' | SELECT 1", "P R");
     // A server of before trackers, or one that does not know the name it was to look at.
     check("SET SESSION sql_mode='' /* untold */ | SELECT 1", "P* P*");

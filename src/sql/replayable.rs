@@ -10,13 +10,12 @@ use super::token::Kind;
 use super::verb::Found;
 use super::{Effects, Scope, Statement, Verb};
 
-/// Carried, but not by a plain value: setting the first resets `sql_big_selects`, the second changes
-/// by parts.
-const NOT_PLAIN: [&str; 2] = ["max_join_size", "optimizer_switch"];
+/// Carried, but not by a plain value: it changes by parts.
+const NOT_PLAIN: &str = "optimizer_switch";
 
 /// A variable that any account may set, whose value is what it was set to and touches no other.
 fn is_plain(name: &str) -> bool {
-    CARRIED_VARIABLES.contains(&name) && !NOT_PLAIN.contains(&name)
+    CARRIED_VARIABLES.contains(&name) && name != NOT_PLAIN
 }
 
 /// Whether one statement may be answered from memory.

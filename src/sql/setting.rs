@@ -9,6 +9,8 @@ use super::{Scope, Setting};
 
 /// Session variables that are carried from one connection to another. Order counts:
 /// `character_set_connection` resets the collation, so it stands before `collation_connection`.
+/// Not here, so that it keeps its connection: `max_join_size`. It switches `sql_big_selects` too and
+/// no server tells that, and whether a join is too big depends on a server's own statistics.
 pub const CARRIED_VARIABLES: &[&str] = &[
     "character_set_client",
     "character_set_results",
@@ -19,7 +21,6 @@ pub const CARRIED_VARIABLES: &[&str] = &[
     "group_concat_max_len",
     "sql_big_selects",
     "sql_select_limit",
-    "max_join_size",
     "wait_timeout",
     "interactive_timeout",
     "net_read_timeout",

@@ -62,6 +62,28 @@ fn a_socket_lives_as_long_as_the_program() {
     assert_eq!(proxy.wait_for_end(Duration::from_secs(20)).code(), Some(0));
 }
 
+/// As on a node of a cluster: the new one starts while the old one serves, and relieves it.
+#[test]
+fn a_socket_is_handed_over() {
+    let stack = Stack::shared(Flavour::MariaDb);
+    let tenant = stack.tenant("socket_turns");
+    let setup = Setup::of(&stack).file("unix_takeover = true\n[drain]\ndelay_s = 0").unix();
+    let mut old = setup.start();
+    let socket = old.unix.take().unwrap();
+    until("somebody listens", || socket.exists());
+    let mut client = Client::connect_unix(&socket, &tenant.login()).unwrap();
+    let new = setup.start();
+    until("newcomers are the new one's", || {
+        Client::connect_unix(&socket, &tenant.login()).unwrap();
+        new.metric("forebay_client_connects_total", &[]) > 0.0
+    });
+    assert_eq!(client.cell("SELECT 1"), "1", "who was there stays with the old one");
+    client.quit();
+    old.signal("TERM");
+    assert_eq!(old.wait_for_end(Duration::from_secs(20)).code(), Some(0));
+    Client::connect_unix(&socket, &tenant.login()).expect("it left the new one's socket alone");
+}
+
 /// A TCP connection from another address of this machine.
 fn connect_from(from: &str, to: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -27,8 +27,8 @@ fn on_mysql56() {
     fill(Flavour::MySql56);
 }
 
-const CLIENTS: [&str; 7] =
-    ["mysqli", "PDO", "mysqli p:", "mysql 9.7", "mariadb", "PyMySQL", "mysql2"];
+const CLIENTS: [&str; 8] =
+    ["mysqli", "PDO", "mysqli p:", "mysql 9.7", "mariadb", "PyMySQL", "mysql2", "mysql_async"];
 const PLUGINS: [&str; 3] = ["native", "caching_sha2", "ed25519"];
 
 /// What an account of that plugin is made with, or why there is none.
@@ -50,7 +50,7 @@ fn identified(flavour: Flavour, plugin: &str, password: &str) -> Result<String, 
 fn fill(flavour: Flavour) {
     let stack = Stack::shared(flavour);
     let mut failed = Vec::new();
-    eprintln!("{flavour:?}: {:12} {}", "", CLIENTS.map(|client| format!("{client:10}")).concat());
+    eprintln!("{flavour:?}: {:12} {}", "", CLIENTS.map(|client| format!("{client:12}")).concat());
     for plugin in PLUGINS {
         for has_tls in [false, true] {
             let way = if has_tls { "TLS" } else { "plain" };
@@ -77,7 +77,7 @@ fn row(stack: &Stack, plugin: &str, has_tls: bool, failed: &mut Vec<String>) -> 
         if !is_well {
             failed.push(format!("{client} {plugin} tls={has_tls}: {told}"));
         }
-        cells.push_str(if is_well { "ok        " } else { "WRONG     " });
+        cells.push_str(if is_well { "ok          " } else { "WRONG       " });
     }
     cells
 }
@@ -149,6 +149,7 @@ impl Account {
                 node.env("NODE_PATH", cache().join("mysql2/node_modules")).arg(here("matrix.js"));
                 node
             }
+            "mysql_async" => Command::new(cache().join("mysql-async-1/ask")),
             _ => return told(self.command_line(client, (host, port), ca)),
         };
         command.args([host, port, &self.name, &self.password, &self.database, &self.number]);

@@ -3,8 +3,14 @@
 use super::client::{Client, Login};
 use super::proxy::{Proxy, Setup};
 use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both};
+use super::statement::prepare;
 
-on_both!(isolation_goes_with_its_session, what_is_set_in_front_takes_no_answer_away);
+on_both!(
+    isolation_goes_with_its_session,
+    what_is_set_in_front_takes_no_answer_away,
+    what_was_counted_is_the_sessions_own,
+    joins_are_too_big_everywhere,
+);
 
 /// What the server calls the isolation of transactions.
 fn variable(flavour: Flavour) -> &'static str {
@@ -79,6 +85,46 @@ fn isolation_goes_with_its_session(flavour: Flavour) {
     proxy.assert_alive();
 }
 
+/// `max_join_size` switches `sql_big_selects` off each time that it is set, and no server tells that.
+fn joins_are_too_big_everywhere(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = stack.tenant("big_joins");
+    let mut root = stack.root(PRIMARY);
+    // It knows how many rows it has; others guess.
+    root.run(&format!("CREATE TABLE {}.note (n INT) ENGINE=MyISAM", tenant.name));
+    root.run(&format!("INSERT INTO {}.note VALUES (1), (2), (3), (4)", tenant.name));
+    stack.sync();
+    let mut proxy = Setup::of(&stack).monitored().start();
+    proxy.client(&tenant).run("SELECT 1");
+    proxy.wait_for_readers(2);
+    let is_refused = |client: &mut Client| match client.query("SELECT a.n FROM note a, note b") {
+        Ok(_) => false,
+        Err(failure) => {
+            assert_eq!(failure.code(), 1104, "{failure:?}");
+            true
+        }
+    };
+    let (mut client, mut other) = (proxy.client(&tenant), proxy.client(&tenant));
+    for (set, expected) in [
+        ("SET SESSION sql_big_selects = 0", false),
+        ("SET SESSION sql_big_selects = 1", false),
+        ("SET SESSION max_join_size = 2", true),
+        ("SET SESSION sql_big_selects = 1", false),
+        ("SET SESSION max_join_size = 2", true),
+        ("SET SESSION max_join_size = DEFAULT", false),
+        ("SET SESSION max_join_size = 3", true),
+    ] {
+        client.run(set);
+        for _ in 0..4 {
+            assert_eq!(is_refused(&mut client), expected, "{set}");
+            assert!(!is_refused(&mut other), "{set}");
+        }
+    }
+    client.simple(31, &[]).expect("COM_RESET_CONNECTION");
+    assert!(!is_refused(&mut client));
+    proxy.assert_alive();
+}
+
 /// MySQL 5.6 does not tell what a SET did.
 #[test]
 fn without_trackers() {
@@ -140,4 +186,62 @@ fn what_is_set_in_front_takes_no_answer_away(flavour: Flavour) {
     client.run("SHOW COUNT(*) WARNINGS");
     assert_eq!(client.cell("SELECT ROW_COUNT()"), "-1");
     assert_eq!(client.cell("SELECT LAST_INSERT_ID()"), "42");
+}
+
+/// A PING is answered without a server, and a PREPARE may come to a connection of others.
+fn what_was_counted_is_the_sessions_own(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = stack.tenant("counted");
+    let mut root = stack.root(PRIMARY);
+    root.run(&format!("CREATE TABLE {}.note (n INT)", tenant.name));
+    root.run(&format!("INSERT INTO {}.note VALUES (1), (2), (3)", tenant.name));
+    stack.sync();
+    let alone = "[pool]\nmax_connections_per_server = 2";
+    let proxy = Setup::of(&stack).monitored().replicas(&[]).file(alone).start();
+    let straight = Client::connect(stack.address(PRIMARY), &tenant.login()).unwrap();
+    // There is one connection for both of them.
+    let lines = [straight, proxy.client(&tenant)];
+    let mut other = proxy.client(&tenant);
+    let told = lines.map(|mut line| {
+        let mut told = Vec::new();
+        for before in ["SELECT n FROM note", "UPDATE note SET n = n + 1", "DO 1", "SELECT nothing"]
+        {
+            for ask in
+                ["SELECT ROW_COUNT()", "SELECT FOUND_ROWS()", "SELECT ROW_COUNT() AS changed"]
+            {
+                // Only the text in its OK tells what an UPDATE has found.
+                if flavour == Flavour::MySql97
+                    && before.starts_with("UPDATE")
+                    && ask.contains("FOUND_ROWS")
+                {
+                    continue;
+                }
+                for between in ["ping", "prepare", "prepare in vain", "begin, ping", "ping, init"] {
+                    let is_open = between.starts_with("begin");
+                    line.run("SELECT n FROM note WHERE n > 1");
+                    if is_open {
+                        line.run("BEGIN");
+                    }
+                    let _may_fail = line.query(before);
+                    if !is_open {
+                        other.run("UPDATE note SET n = n WHERE n = 9");
+                    }
+                    match between {
+                        "prepare" => drop(prepare(&mut line, "SELECT n FROM note").unwrap()),
+                        "prepare in vain" => {
+                            drop(prepare(&mut line, "SELECT nothing").unwrap_err())
+                        }
+                        _ => line.simple(14, &[]).expect("COM_PING"),
+                    }
+                    if between.ends_with("init") {
+                        line.simple(2, tenant.name.as_bytes()).expect("COM_INIT_DB");
+                    }
+                    told.push(format!("{before}; {between}; {ask}: {}", line.cell(ask)));
+                    line.run("ROLLBACK");
+                }
+            }
+        }
+        told
+    });
+    assert_eq!(told[0], told[1]);
 }

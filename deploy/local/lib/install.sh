@@ -30,6 +30,7 @@ install() { # WHAT...
       hadolint)
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
       clients)
+        packages+=(gcc libc6-dev pkg-config libssl-dev)
         command -v npm >/dev/null || packages+=(npm)
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv);;
       *) die "install: unknown '$what'; there are: $INSTALLABLE";;

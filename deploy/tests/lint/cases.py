@@ -154,6 +154,7 @@ FILES = [
     ("metrics", "deploy/components/monitoring/x.yaml", 'expr: forebay_server_up{server_id="1"}\n', "no label 'server_id'"),
     ("metrics", "deploy/components/monitoring/x.yaml", 'expr: forebay_logins_total{result=~"known|wrong"}\n', "is never 'wrong'"),
     ("covered", "deploy/components/idle/kustomization.yaml", "kind: Component\n", "components/idle is built by nobody"),
+    ("configurations", "deploy/overlays/x/forebay.toml", "[pool]\nmax_connections_per_server = 50\n", "does not say pool.wait_ms_max"),
 ]
 
 

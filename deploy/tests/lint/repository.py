@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import subprocess
+import tomllib
 
 ADDRESS = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 # Listen everywhere, this machine, and the version of something.
@@ -78,4 +79,18 @@ def covered(root):
             yield f"components/{component} is built by nobody"
 
 
-RULES = [addresses, secrets, metrics, covered]
+def configurations(root):
+    """Each overlay's forebay.toml replaces base's as a whole, so it says all that base's says, in its own words."""
+    wanted = keys_of(pathlib.Path(root, "deploy/base/forebay.toml"))
+    for path in sorted(pathlib.Path(root, "deploy/overlays").rglob("forebay.toml")):
+        for key in sorted(wanted - keys_of(path)):
+            yield f"{path.relative_to(root)} does not say {key}"
+
+
+def keys_of(path):
+    parts = tomllib.loads(path.read_text())
+    return {f"{name}.{key}" for name, part in parts.items() if isinstance(part, dict) for key in part} | {
+        name for name, part in parts.items() if not isinstance(part, dict)}
+
+
+RULES = [addresses, secrets, metrics, covered, configurations]

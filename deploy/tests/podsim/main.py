@@ -309,7 +309,11 @@ def scale_wordpress(w):
 @chapter("WordPress is rolled", fast=True)
 def roll_wordpress(w):
     visitors = Visitors(w.site, "Water over the dam")
-    w.site.roll(pre_stop_s=0)
+    # a machine with much else to do serves few pages, and a rollout may fall between them
+    for _ in range(5):
+        w.site.roll(pre_stop_s=0)
+        if visitors.bad:
+            break
     good, bad = visitors.end()
     w.check("without preStop some requests fail", bad, f"{100 * good / (good + bad):.1f} % of {good + bad} were well")
     visitors = Visitors(w.site, "Water over the dam")

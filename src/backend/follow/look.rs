@@ -90,7 +90,7 @@ pub(super) async fn look(
     }
     columns(&mut line, &fleet.policy.keyed_tables, &mut layout).await?;
     let dialect = dialer.dialect();
-    layout.closure = closure(&mut line, dialect).await?;
+    layout.closure = closure(line.stream, line.capabilities, dialect).await?;
     let is_refused = layout.closure == Closure::Unknown;
     let rows = line.ask(dialect.ask_primary(Notation::Gtids)).await?;
     let position = dialect.read_primary(Notation::Gtids, &rows).ok_or(Blind::NoPosition)?;
@@ -175,7 +175,17 @@ fn plain(row: &[Option<Vec<u8>>], at: usize) -> Option<&str> {
 
 /// MariaDB names the children of foreign keys beside the parents, MySQL 9.6 logs their rows if it
 /// keeps the foreign keys itself. The others leave that to the engine, and log the parents alone.
-async fn closure(line: &mut Line<'_>, dialect: Dialect) -> Result<Closure, QueryError> {
+/// Also asked by `forebay check --connect`, which says what grade an account can have.
+///
+/// # Errors
+///
+/// The connection is gone.
+pub async fn closure(
+    stream: &mut Stream,
+    capabilities: Capabilities,
+    dialect: Dialect,
+) -> Result<Closure, QueryError> {
+    let mut line = Line { stream, capabilities };
     if dialect.flavour == Flavour::MariaDb {
         return Ok(Closure::Told);
     }

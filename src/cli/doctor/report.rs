@@ -31,6 +31,8 @@ pub(super) struct Facts {
     pub(super) log: Option<Log>,
     /// Columns of WordPress's keyed tables can be seen.
     pub(super) sees_columns: bool,
+    /// Its log names all that a write changes, or what foreign keys add to that can be seen.
+    pub(super) knows_foreign_keys: bool,
     pub(super) condition: Condition,
 }
 
@@ -161,8 +163,8 @@ impl Report {
     fn grade(&mut self, primary: &Facts) {
         let by_gtid = primary.has_gtids();
         if !by_gtid {
-            let text = "gtid_mode = OFF: positions are places in its log; gtid_mode = ON survives \
-                        a switchover";
+            let text = "gtid_mode = OFF: positions are places in its log, which is not followed; \
+                        gtid_mode = ON survives a switchover";
             self.note(Weight::Better, primary, text);
         }
         let may_see = by_gtid || primary.log.is_some();
@@ -175,6 +177,13 @@ impl Report {
         if !follows {
             let text =
                 format!("its log cannot be followed: {}", primary.grant("REPLICATION SLAVE"));
+            self.note(Weight::Better, primary, text);
+        }
+        if !primary.knows_foreign_keys {
+            let text = format!(
+                "what its foreign keys change is not in its log: {}",
+                primary.grant("PROCESS")
+            );
             self.note(Weight::Better, primary, text);
         }
         let by_row = primary.setting("binlog_format").is_none_or(|format| format == "ROW");
@@ -199,9 +208,10 @@ impl Report {
             self.note(Weight::Better, primary, text);
         }
         let is_logged = primary.is_on("log_bin");
+        let is_told = by_gtid && follows && by_row && primary.knows_foreign_keys;
         self.grade = Some(match () {
             () if !may_see || !is_logged => Grade::Window,
-            () if !follows || !by_row => Grade::Whole,
+            () if !is_told => Grade::Whole,
             () if !is_full || !primary.sees_columns => Grade::PerTable,
             () => Grade::PerKey,
         });

@@ -144,10 +144,13 @@ enum Turn {
     End,
 }
 
+/// The answer, and when it came: it may be looked at much later.
+type Done = (Result<Packets, String>, Instant);
+
 /// One client that takes its turns in a thread of its own.
 struct Player {
     turns: mpsc::Sender<Turn>,
-    done: mpsc::Receiver<Result<Packets, String>>,
+    done: mpsc::Receiver<Done>,
     visit: usize,
     /// Steps that were begun in this visit; none before its login.
     step: Option<usize>,
@@ -161,7 +164,7 @@ struct Player {
 }
 
 impl Player {
-    fn new(turns: mpsc::Sender<Turn>, done: mpsc::Receiver<Result<Packets, String>>) -> Self {
+    fn new(turns: mpsc::Sender<Turn>, done: mpsc::Receiver<Done>) -> Self {
         let (visit, step, is_waiting, is_through) = (0, None, false, false);
         let (answered, was_silent) = (Instant::now(), false);
         Self { turns, done, visit, step, is_waiting, is_through, answered, was_silent }
@@ -199,7 +202,7 @@ fn act(
     accounts: &[String],
     part: &Part,
     todo: mpsc::Receiver<Turn>,
-    tell: mpsc::Sender<Result<Packets, String>>,
+    tell: mpsc::Sender<Done>,
 ) {
     let mut line = None;
     let mut visit = &part.visits[0];
@@ -221,7 +224,7 @@ fn act(
                 Ok(Packets::new())
             }
         };
-        if tell.send(answer).is_err() {
+        if tell.send((answer, Instant::now())).is_err() {
             break;
         }
     }
@@ -252,8 +255,8 @@ fn turn(
         player.was_silent |= player.step.is_some() && player.answered.elapsed() > SILENCE;
         player.turns.send(next).expect("a client lives as long as its turns");
     }
-    let answer = match player.done.recv_timeout(TURN_WAIT) {
-        Ok(answer) => answer,
+    let (answer, answered) = match player.done.recv_timeout(TURN_WAIT) {
+        Ok(done) => done,
         Err(mpsc::RecvTimeoutError::Timeout) => {
             player.is_waiting = true;
             return Ok(());
@@ -261,7 +264,7 @@ fn turn(
         Err(mpsc::RecvTimeoutError::Disconnected) => return Err(format!("client {at} panicked")),
     };
     player.is_waiting = false;
-    player.answered = Instant::now();
+    player.answered = answered;
     match player.step {
         None => {
             answer.map_err(|failure| story(parts, order, at, 0, &failure))?;

@@ -44,9 +44,7 @@ settings.configure(
             "NAME": os.environ.get("DATABASE_NAME", "wordpress"),
             "CONN_MAX_AGE": 60,
             "CONN_HEALTH_CHECKS": True,
-            # The server's own isolation level: Django's SET of another one is not carried from one server
-            # to another, and would keep each connection at the primary.
-            "OPTIONS": {"charset": "utf8mb4", "isolation_level": None},
+            "OPTIONS": {"charset": "utf8mb4"},
         }
     },
     CACHES={

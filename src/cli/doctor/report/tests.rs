@@ -32,6 +32,7 @@ fn server(flavour: Flavour, role: Role) -> Facts {
         settings: BTreeMap::from(settings),
         log: Some(Log { is_written: true, filters: Vec::new() }),
         sees_columns: true,
+        knows_foreign_keys: true,
         condition: Condition {
             channels: Some(vec![channel]),
             flush_log: Some(1),
@@ -60,6 +61,7 @@ fn check(words: &str, grade: &str, is_fine: bool, notes: &[&str]) {
             }
             "p.hidden" => primary.log = None,
             "p.filter" => primary.log = Some(Log { is_written: true, filters: vec![value.into()] }),
+            "foreign" => primary.knows_foreign_keys = false,
             "blind" => primary.sees_columns = false,
             "r.hidden" => replica.condition.channels = None,
             "r.filter" => replica.condition.filters.push(value.into()),
@@ -99,7 +101,9 @@ fn grades() {
     check("p.binlog_format=MIXED", "whole", true, &["binlog_format = ROW"]);
     check("usage", "whole", true, &[SLAVE]);
     check("local", "whole", true, &[SLAVE]);
-    check("p.gtid_mode=OFF", "per key", true, &["gtid_mode = ON"]);
+    // What is not followed names no tables.
+    check("p.gtid_mode=OFF", "whole", true, &["gtid_mode = ON"]);
+    check("foreign", "whole", true, &["GRANT PROCESS ON *.* TO 'monitor'@'%'"]);
     let client = "GRANT REPLICATION CLIENT ON *.* TO 'monitor'@'%'";
     check("usage p.gtid_mode=OFF p.hidden", "window", true, &["gtid_mode", client, SLAVE]);
     // GTIDs need no privilege.
