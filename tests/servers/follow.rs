@@ -37,6 +37,7 @@ const POSTS: &str = "SELECT n FROM wp_posts WHERE id = 1";
 const CALM: &str = "SELECT n FROM calm WHERE id = 1";
 const HOME: &str = "SELECT option_value FROM wp_options WHERE option_name = 'home'";
 const CRON: &str = "SELECT option_value FROM wp_options WHERE option_name = 'cron'";
+const TERMS: &str = "SELECT COUNT(*) FROM wp_term_relationships WHERE object_id = 0";
 const CHILD: &str = "SELECT COUNT(*) FROM child";
 const GRANDCHILD: &str = "SELECT COUNT(*) FROM grandchild";
 
@@ -72,6 +73,8 @@ impl Field {
             "INSERT INTO wp_posts VALUES (1, 0)",
             "CREATE TABLE calm (id INT PRIMARY KEY, n INT) ENGINE=InnoDB",
             "INSERT INTO calm VALUES (1, 0)",
+            "CREATE TABLE wp_term_relationships (object_id BIGINT NOT NULL DEFAULT 0, \
+             term_taxonomy_id BIGINT NOT NULL DEFAULT 0) ENGINE=InnoDB",
             "CREATE TABLE parent (id INT PRIMARY KEY) ENGINE=InnoDB",
             "CREATE TABLE child (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES parent (id) \
              ON DELETE CASCADE) ENGINE=InnoDB",
@@ -170,7 +173,11 @@ fn writes_behind_our_back_keep_what_they_touch(flavour: Flavour) {
     field.check(&["XA COMMIT 'x'"], &everything);
     // A9: an image without the key.
     let full = "SET SESSION binlog_row_image = FULL";
-    field.check(&["SET SESSION binlog_row_image = MINIMAL", home, full], &only_options);
+    let minimal = "SET SESSION binlog_row_image = MINIMAL";
+    field.check(&[minimal, home, full], &only_options);
+    // All defaults: an image without any column.
+    let defaults = "INSERT INTO wp_term_relationships () VALUES ()";
+    field.check(&[minimal, defaults, full], &[(TERMS, 'P'), (HOME, 'R'), (CALM, 'R')]);
     // A10: a statement, and one whose current schema is another.
     let row = "SET SESSION binlog_format = ROW";
     field.check(&["SET SESSION binlog_format = STATEMENT", posts, row], &everything);
