@@ -79,8 +79,8 @@ impl Conversation {
                 Said::Command(Command::SetOption(1)) if !failed => lease.multi_statements = false,
                 _ => {}
             }
-            let is_own = steps.replies == 0 && lease.owner() == self.session.id;
-            self.session.note_sent(said, is_own);
+            let stayed = steps.replies == 0 && lease.owner() == self.session.id;
+            self.session.note_sent(said, stayed);
             lease.own(self.session.id);
             // A statement that was only prepared has left nothing behind, but a variable that it names.
             let is_prepared =
@@ -103,13 +103,10 @@ impl Conversation {
         steps: Steps,
     ) -> Option<Vec<u8>> {
         let Said::Statement(statement, text) = said else { return None };
-        let elsewhere = match it.held {
-            // What it is held for may have begun after that.
-            true => statement.effects.has(Effects::FOUND_ROWS),
-            false => it.needs.own && lease.owner() != self.session.id,
-        };
         // What is sent in front is a statement too, and leaves its own.
-        let elsewhere = elsewhere || steps.replies > 0 || self.session.counted_elsewhere();
+        let elsewhere = (it.needs.own && lease.owner() != self.session.id)
+            || steps.replies > 0
+            || self.session.counted_elsewhere(statement.effects);
         if !elsewhere || self.call.is_some() {
             return None;
         }

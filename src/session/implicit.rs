@@ -23,14 +23,25 @@ pub struct Implicit {
     row_count: Option<i64>,
     /// There are warnings, or an error.
     warned: Option<Role>,
-    /// The connection that was used last can be asked for both numbers: nothing was answered here
-    /// meanwhile, nor prepared where something else had run.
-    is_asked: bool,
+    /// The connection that was used last is that of the statement which made the first, the second.
+    is_found_there: bool,
+    is_counted_there: bool,
+    /// What was sent last was sent to the connection of what was sent before it, with nothing in
+    /// front.
+    stayed: bool,
 }
 
 impl Default for Implicit {
     fn default() -> Self {
-        Self { counted: None, found_rows: Some(0), row_count: None, warned: None, is_asked: true }
+        Self {
+            counted: None,
+            found_rows: Some(0),
+            row_count: None,
+            warned: None,
+            is_found_there: true,
+            is_counted_there: true,
+            stayed: true,
+        }
     }
 }
 
@@ -76,6 +87,7 @@ impl Implicit {
         } else if !asks && (own == Flavour::MySql || names_tables(it)) {
             self.warned = None;
         }
+        let was_there = std::mem::replace(&mut self.is_found_there, true);
         if it.effects.has(Effects::CALC_FOUND_ROWS) && !failed {
             (self.counted, self.found_rows) = (Some(role), None);
         } else if has_rows && it.verb == Verb::Explain {
@@ -86,18 +98,32 @@ impl Implicit {
             (self.counted, self.found_rows) = (None, rows);
         } else if !failed && changes_found_rows(it, own) {
             (self.counted, self.found_rows) = (None, None);
+        } else {
+            self.is_found_there = was_there && self.stayed;
+            if own == Flavour::MySql && it.verb == Verb::Update {
+                // It had begun to.
+                self.found_rows = None;
+            }
         }
     }
 
     /// A statement was prepared, not run.
-    pub(super) fn note_prepared(&mut self, it: &Statement, summary: &Summary, role: Role) {
+    pub(super) fn note_prepared(
+        &mut self,
+        it: &Statement,
+        summary: &Summary,
+        role: Role,
+        own: Flavour,
+    ) {
         let failed = matches!(summary.end, Some(End::Err { .. }));
         if failed {
             self.row_count = Some(-1);
         }
         if summary.warnings > 0 || failed {
             self.warned = Some(role);
-        } else if !it.effects.has(Effects::DIAGNOSTICS) {
+        } else if !it.effects.has(Effects::DIAGNOSTICS)
+            && (own == Flavour::MySql || names_tables(it))
+        {
             self.warned = None;
         }
     }
@@ -105,13 +131,20 @@ impl Implicit {
     /// Something was answered without a statement: INIT_DB, or a PING, of which no server hears.
     pub(super) fn note_nothing(&mut self) {
         self.row_count = Some(0);
-        self.is_asked = false;
+        self.is_counted_there = false;
+    }
+
+    /// A command that is no statement failed at the primary.
+    pub(super) fn note_failed(&mut self) {
+        (self.row_count, self.warned) = (Some(-1), Some(Role::Primary));
+        self.is_counted_there = false;
     }
 
     /// A setting or a question for settings was answered from memory. It runs before anybody asks
     /// what it left, but perhaps where something else had run.
     pub(super) fn note_replayed(&mut self, has_row: bool) {
         self.note_nothing();
+        self.is_found_there = false;
         if has_row {
             (self.row_count, self.found_rows) = (Some(-1), Some(1));
         }
@@ -148,22 +181,28 @@ impl Implicit {
 }
 
 impl Session {
-    /// It was sent. `is_own`: to the connection that this session used last, with nothing in front.
-    pub fn note_sent(&mut self, said: Said<'_>, is_own: bool) {
-        let is_left =
-            |command: &Command<'_>| matches!(command, Command::InitDb(_) | Command::Statistics);
+    /// It was sent. `stayed`: to the connection that this session used last, with nothing in front.
+    pub fn note_sent(&mut self, said: Said<'_>, stayed: bool) {
+        let it = &mut self.implicit;
+        it.stayed = stayed;
         let counts = match said {
             Said::Statement(..) => true,
             Said::Prepare(_) => false,
-            Said::Command(command) => !is_left(command),
+            Said::Command(command) => !matches!(command, Command::InitDb(_) | Command::Statistics),
         };
-        self.implicit.is_asked = counts || (is_own && self.implicit.is_asked);
+        it.is_counted_there = counts || (stayed && it.is_counted_there);
+        // Of a statement its answer tells.
+        it.is_found_there &= stayed || matches!(said, Said::Statement(..));
     }
 
-    /// The connection that this session used last does not know what its last statement counted.
+    /// The connection that this session used last does not know what this asks.
     #[must_use]
-    pub const fn counted_elsewhere(&self) -> bool {
-        !self.implicit.is_asked
+    pub fn counted_elsewhere(&self, asks: Effects) -> bool {
+        if asks.has(Effects::FOUND_ROWS) {
+            !self.implicit.is_found_there
+        } else {
+            !self.implicit.is_counted_there
+        }
     }
 
     /// A question about the statement before, as it is to be asked of a connection that knows

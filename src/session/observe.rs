@@ -357,7 +357,7 @@ impl Session {
             holds.add(hold);
         }
         if tells_status(it, summary) {
-            self.holds_of_status(&mut holds, summary.status, it);
+            self.holds_of_status(&mut holds, it, said, summary);
         }
         match said {
             Said::Statement(statement, _) => {
@@ -367,12 +367,13 @@ impl Session {
             }
             Said::Prepare(statement) => {
                 self.last = Some(Role::Primary);
-                self.implicit.note_prepared(statement, summary, Role::Primary);
+                self.implicit.note_prepared(statement, summary, Role::Primary, self.mode.flavour);
             }
             Said::Command(Command::SetOption(option)) if !failed => {
                 self.multi_statements = *option == 0;
                 holds.set(Hold::MultiStatements, *option == 0);
             }
+            Said::Command(_) if failed => self.implicit.note_failed(),
             Said::Command(Command::InitDb(_)) => self.implicit.note_nothing(),
             Said::Command(_) => {}
         }
@@ -396,16 +397,15 @@ impl Session {
         if holds.is_empty() { Verdict::Release } else { Verdict::Hold }
     }
 
-    fn holds_of_status(&self, holds: &mut Holds, status: Status, it: &Forward) {
-        let in_transaction = status.has(Status::IN_TRANS);
-        if !in_transaction && self.holds.has(Hold::Transaction) {
-            holds.end(Hold::NextTransaction);
-        }
-        if it.kind != Kind::Setting && !in_transaction && !it.begins.has(Hold::NextTransaction) {
+    fn holds_of_status(&self, holds: &mut Holds, it: &Forward, said: Said<'_>, summary: &Summary) {
+        let in_transaction = summary.status.has(Status::IN_TRANS);
+        // What touches no table, or none with transactions, leaves what was set for the next one.
+        let was_one = self.holds.has(Hold::Transaction) || has_gtid(summary) || ends_one(said);
+        if !in_transaction && was_one && !it.begins.has(Hold::NextTransaction) {
             holds.end(Hold::NextTransaction);
         }
         holds.set(Hold::Transaction, in_transaction);
-        holds.set(Hold::AutocommitOff, !status.has(Status::AUTOCOMMIT));
+        holds.set(Hold::AutocommitOff, !summary.status.has(Status::AUTOCOMMIT));
     }
 
     fn keep_reader(&mut self, said: Said<'_>, summary: &Summary) -> Verdict {
@@ -416,7 +416,9 @@ impl Session {
         }
         let (Said::Statement(it, _) | Said::Prepare(it)) = said else { return Verdict::Release };
         match said {
-            Said::Prepare(_) => self.implicit.note_prepared(it, summary, Role::Reader),
+            Said::Prepare(_) => {
+                self.implicit.note_prepared(it, summary, Role::Reader, self.mode.flavour);
+            }
             _ => self.implicit.note(it, summary, Role::Reader, self.mode.flavour),
         }
         self.holds.set(Hold::Diagnostics, self.implicit.needs(Role::Primary));
@@ -568,6 +570,12 @@ fn tells_settings(it: &Statement, summary: &Summary) -> bool {
 #[must_use]
 pub fn is_misroute(summary: &Summary) -> bool {
     matches!(&summary.end, Some(End::Err { code, .. }) if REFUSES_WRITES.contains(code))
+}
+
+/// Whether a transaction is over once this has run, even if there was none.
+fn ends_one(said: Said<'_>) -> bool {
+    matches!(said, Said::Statement(it, _)
+        if it.statements == 1 && matches!(it.verb, Verb::Commit | Verb::Rollback))
 }
 
 /// No tracker tells the collation of SET NAMES. False: nor does the text.

@@ -525,7 +525,9 @@ fn needs_no_database(it: &Statement) -> bool {
         is_known_setting(it) && it.settings.iter().all(|setting| setting.name != "autocommit");
     let no_tables = it.verb == Verb::Select
         && !it.effects.has_any(Effects::CALLS_UNKNOWN | Effects::DATABASE_MATTERS);
-    it.statements == 1 && (plain_set || no_tables || it.verb == Verb::Use)
+    // A new connection would know nothing of what is asked.
+    let asks = only_asks(it) && it.verb == Verb::Show;
+    it.statements == 1 && (plain_set || no_tables || asks || it.verb == Verb::Use)
 }
 
 /// What a statement can do to data. Whatever may commit in ways that its text does not show

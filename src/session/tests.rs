@@ -193,7 +193,10 @@ fn conversations() {
     check("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE /* untold */ | SELECT 1", "P* P*");
     check("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY | SELECT 1", "P* P*");
     check("SET SESSION TRANSACTION READ ONLY | SELECT 1", "P* P*");
-    check("SET @@transaction_isolation='SERIALIZABLE' | SELECT 1", "P* P");
+    // What needs no transaction leaves it for the next one.
+    check("SET @@transaction_isolation='SERIALIZABLE' | SELECT 1 | SELECT a FROM t", "P* P* P*");
+    check("SET TRANSACTION READ ONLY | SELECT 1 | ROLLBACK | SELECT 1", "P* P* P R");
+    check("SET TRANSACTION READ WRITE | INSERT INTO t VALUES (1) | SELECT 1", "P* P R");
     // MariaDB tells of no variable that is named so.
     check("SET @@sql_mode='ANSI' | SELECT 1", "P* P*");
     check("SET @@default_storage_engine='Aria' | SELECT 1", "P* P*");
@@ -463,6 +466,9 @@ fn a_kept_connection_has_no_other_schema() {
     check("SET NAMES utf8mb4", true);
     check("USE wp", true);
     check("SET autocommit = 0", false);
+    check("SHOW COUNT(*) WARNINGS", true);
+    check("SHOW WARNINGS", true);
+    check("SHOW TABLES", false);
     check("SELECT @a", false);
     check("SELECT GET_LOCK('a', 0)", false);
     check("SET @a = 1", false);

@@ -204,8 +204,8 @@ fn middle((number, mut payload): (u8, Vec<u8>)) -> (u8, Vec<u8>) {
     if payload[0] == 0xfe && payload.len() == 5 {
         let status = Status(u16::from_le_bytes([payload[3], payload[4]])).lasting();
         payload[1..3].fill(0);
-        // Whether a transaction is open is known when the statement has run.
-        let status = status.0 & !Status::IN_TRANS.0;
+        // Whether a transaction is open, and of which kind, is known when the statement has run.
+        let status = status.0 & !Status::IN_TRANS.0 & !Status::TRANS_READONLY.0;
         payload[3..5].copy_from_slice(&status.to_le_bytes());
     }
     (number, payload)
