@@ -77,6 +77,8 @@ struct Follower {
     look_after: Instant,
     seen: Option<Look>,
     complaints: BTreeSet<&'static str>,
+    /// Why it was not followed when that was said last.
+    told: Option<String>,
 }
 
 /// One run of one server.
@@ -144,6 +146,7 @@ pub async fn keep(fleet: Arc<Fleet>) {
         look_after: Instant::now(),
         seen: None,
         complaints: BTreeSet::new(),
+        told: None,
         fleet,
     };
     loop {
@@ -180,6 +183,7 @@ impl Follower {
         let mut intake = begin(&mut connection, flavour, &from).await?;
         let streaming = Streaming::begin(&fleet.fences, &fleet.metrics.follower);
         tracing::info!(address = %primary.address, "the primary's log is followed");
+        self.told = None;
         let mut transaction = Transaction::new();
         loop {
             self.take_all(&mut intake, &mut decoder, &mut transaction)?;
@@ -400,7 +404,14 @@ impl Follower {
                 REFUSED_REST
             }
             _ => {
-                tracing::info!(error = %stop, "the primary's log is not followed");
+                // It tries again at once, for as long as the primary is away.
+                let why = Some(stop.to_string());
+                if why == self.told {
+                    tracing::debug!(error = %stop, "the primary's log is still not followed");
+                } else {
+                    tracing::info!(error = %stop, "the primary's log is not followed");
+                    self.told = why;
+                }
                 REST
             }
         }

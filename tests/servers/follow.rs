@@ -14,6 +14,7 @@ on_both!(
     who_comes_later_shows_the_tables,
     foreign_keys_reach_their_children,
     a_cut_line_leaves_no_gap,
+    a_primary_that_is_away_is_told_of_once,
     without_the_grant_all_is_one,
 );
 
@@ -36,6 +37,7 @@ const POSTS: &str = "SELECT n FROM wp_posts WHERE id = 1";
 const CALM: &str = "SELECT n FROM calm WHERE id = 1";
 const HOME: &str = "SELECT option_value FROM wp_options WHERE option_name = 'home'";
 const CRON: &str = "SELECT option_value FROM wp_options WHERE option_name = 'cron'";
+const TERMS: &str = "SELECT COUNT(*) FROM wp_term_relationships WHERE object_id = 0";
 const CHILD: &str = "SELECT COUNT(*) FROM child";
 const GRANDCHILD: &str = "SELECT COUNT(*) FROM grandchild";
 
@@ -71,6 +73,8 @@ impl Field {
             "INSERT INTO wp_posts VALUES (1, 0)",
             "CREATE TABLE calm (id INT PRIMARY KEY, n INT) ENGINE=InnoDB",
             "INSERT INTO calm VALUES (1, 0)",
+            "CREATE TABLE wp_term_relationships (object_id BIGINT NOT NULL DEFAULT 0, \
+             term_taxonomy_id BIGINT NOT NULL DEFAULT 0) ENGINE=InnoDB",
             "CREATE TABLE parent (id INT PRIMARY KEY) ENGINE=InnoDB",
             "CREATE TABLE child (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES parent (id) \
              ON DELETE CASCADE) ENGINE=InnoDB",
@@ -169,7 +173,11 @@ fn writes_behind_our_back_keep_what_they_touch(flavour: Flavour) {
     field.check(&["XA COMMIT 'x'"], &everything);
     // A9: an image without the key.
     let full = "SET SESSION binlog_row_image = FULL";
-    field.check(&["SET SESSION binlog_row_image = MINIMAL", home, full], &only_options);
+    let minimal = "SET SESSION binlog_row_image = MINIMAL";
+    field.check(&[minimal, home, full], &only_options);
+    // All defaults: an image without any column.
+    let defaults = "INSERT INTO wp_term_relationships () VALUES ()";
+    field.check(&[minimal, defaults, full], &[(TERMS, 'P'), (HOME, 'R'), (CALM, 'R')]);
     // A10: a statement, and one whose current schema is another.
     let row = "SET SESSION binlog_format = ROW";
     field.check(&["SET SESSION binlog_format = STATEMENT", posts, row], &everything);
@@ -307,6 +315,19 @@ fn a_cut_line_leaves_no_gap(flavour: Flavour) {
     field.await_keys();
     let home = "UPDATE wp_options SET option_value = 'cut' WHERE option_name = 'home'";
     field.check(&[home], &[(HOME, 'P'), (CRON, 'R'), (POSTS, 'R')]);
+}
+
+fn a_primary_that_is_away_is_told_of_once(flavour: Flavour) {
+    let stack = Stack::alone(flavour);
+    stack.root(PRIMARY).run("CREATE USER follower IDENTIFIED BY 'follower'");
+    stack.root(PRIMARY).run("GRANT REPLICATION SLAVE ON *.* TO follower");
+    let proxy = setup(&stack).file("[log]\nlevel = 'debug'").start();
+    until("followed", || proxy.metric("forebay_follower_up", &[]) == 1.0);
+    stack.script(&["kill", PRIMARY]);
+    until("it has tried often", || proxy.log().matches("is still not followed").count() > 10);
+    // The end of the stream, that nobody is there, and what may be said in between.
+    let told = proxy.log().matches("is not followed").count();
+    assert!((1..=3).contains(&told), "{told}: {}", proxy.log());
 }
 
 fn without_the_grant_all_is_one(flavour: Flavour) {

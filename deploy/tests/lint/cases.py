@@ -141,6 +141,8 @@ CASES = [
     ("databases", "redis-web", "Deployment/web", f"{FIRST}/env/0/value", "mysql-read", "which is not Forebay"),
     ("servers", "quickstart", "Service/mysql", WHOLE, "db", "no service 'mysql'"),
     ("servers", "quickstart", MYSQL, "metadata/name", "db", "no pod 'mysql-0.mysql'"),
+    ("servers", "promoted", FOREBAY, f"{FIRST}/env/0/value", "mysql-0.mysql", "no pod 'mysql-0.mysql'"),
+    ("servers", "promoted", FOREBAY, f"{FIRST}/env/0/value", "mysql-2.mysql", None),
 ]
 # Two things wrong at once: WordPress goes past Forebay only where both policies let it.
 BOTH = [

@@ -155,10 +155,14 @@ def servers(build):
             if not build.has("Service", service, pod.namespace):
                 yield f"{pod.name}: there is no service '{service}' of '{host}'"
             elif member:
-                own = [s for s in build.of("StatefulSet") if s["spec"]["serviceName"] == service
-                       and member in [f"{s['metadata']['name']}-{n}" for n in range(s["spec"].get("replicas", 1))]]
-                if not own:
+                if member not in [m for s in build.of("StatefulSet") if s["spec"]["serviceName"] == service for m in _members(s)]:
                     yield f"{pod.name}: there is no pod '{host}'"
+
+
+def _members(thing):
+    """The names of a StatefulSet's pods."""
+    first = at(thing, "spec", "ordinals", "start", default=0)
+    return [f"{thing['metadata']['name']}-{n}" for n in range(first, first + thing["spec"].get("replicas", 1))]
 
 
 RULES = [policies, paths, databases, servers]

@@ -26,7 +26,9 @@ class Network:
         self.lock = threading.Lock()
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
         ip("link", "set", "lo", "up")
-        ip("link", "add", "cluster", "type", "bridge")
+        # An address of its own: else it takes the least of its ports', another one when a pod comes or goes,
+        # and who knows the node by the one before is not heard for a minute.
+        ip("link", "add", "cluster", "address", "02:00:00:00:00:01", "type", "bridge")
         ip("address", "add", NODE + "/16", "dev", "cluster")
         ip("link", "set", "cluster", "up")
         self.files = {

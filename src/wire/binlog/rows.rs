@@ -100,18 +100,26 @@ impl<'a> Rows<'a> {
         if images.width != map.width || columns.len() != map.width {
             return Err(Unreadable);
         }
-        let [before, after] = images.present;
+        let [before, after] = images
+            .present
+            .map(|present| (0..map.width).filter(|at| bit(present, *at)).collect::<Vec<usize>>());
         let mut rows = Cursor::new(&images.rows);
-        while rows.remaining() > 0 {
-            each(image(&mut rows, columns, before, &wanted)?);
+        loop {
+            let left = rows.remaining();
+            each(image(&mut rows, columns, &before, &wanted)?);
             if self.change == Change::PartialUpdate {
                 skip_partial_bits(&mut rows, columns)?;
             }
             if self.change != Change::Once {
-                each(image(&mut rows, columns, after, &wanted)?);
+                each(image(&mut rows, columns, &after, &wanted)?);
+            }
+            match rows.remaining() {
+                // Without a column it takes no byte: nobody can tell how many of them there are.
+                now if now >= left => return Err(Unreadable),
+                0 => return Ok(()),
+                _ => {}
             }
         }
-        Ok(())
     }
 }
 
@@ -169,17 +177,15 @@ fn shape(kind: u8) -> (Change, bool, bool) {
 fn image<'a, const N: usize>(
     rows: &mut Cursor<'a>,
     columns: &[Column],
-    present: &[u8],
+    present: &[usize],
     wanted: &[usize; N],
 ) -> Result<[Value<'a>; N], Malformed> {
-    let is_present = |at: &usize| bit(present, *at);
-    let count = (0..columns.len()).filter(is_present).count();
-    let nulls = rows.bytes(count.div_ceil(8))?;
+    let nulls = rows.bytes(present.len().div_ceil(8))?;
     let mut values = [Value::Absent; N];
-    let there = columns.iter().enumerate().filter(|(at, _)| is_present(at));
+    let there = present.iter().filter_map(|at| Some((at, columns.get(*at)?)));
     for (number, (at, column)) in there.enumerate() {
         let value = if bit(nulls, number) { Value::Null } else { column.value(rows)? };
-        let slots = values.iter_mut().zip(wanted).filter(|(_, wanted)| **wanted == at);
+        let slots = values.iter_mut().zip(wanted).filter(|(_, wanted)| *wanted == at);
         slots.for_each(|(slot, _)| *slot = value);
     }
     Ok(values)

@@ -214,6 +214,32 @@ fn what_is_not_understood_says_so() {
 }
 
 #[test]
+fn rows_are_read_to_their_end_or_not_at_all() {
+    const TWO_INTEGERS: &[u8] = b"\x07\0\0\0\0\0\x01\0\x01s\0\x01t\0\x02\x03\x03\0\0";
+    /// `images`: which columns there are, a byte for each image, and then the rows.
+    #[track_caller]
+    fn check(kind: u8, images: &[u8], expected: &str) {
+        let mut story = Story::default();
+        let body = [b"\x07\0\0\0\0\0\x01\0\x02\0\x02", images].concat();
+        for bytes in [event(19, 0, TWO_INTEGERS), event(kind, 0, &body)] {
+            story.tell(&Decoder::bare().decode(&bytes).unwrap());
+        }
+        assert_eq!(story.text, format!("t {expected}"));
+    }
+    let (write, update) = (30, 31);
+    check(write, b"\x03\0\x05\0\0\0\x06\0\0\0", "(5|-)");
+    check(write, b"\x02\0\x05\0\0\0", "(-|-)");
+    check(write, b"\x01\x01\x01", "(NULL|-) (NULL|-)");
+    check(write, b"\x03\0\x05\0\0\0\x06\0\0", "unreadable");
+    check(write, b"\x03", "unreadable");
+    // Of rows without columns nobody can tell how many there are: all defaults, in a MINIMAL image.
+    check(write, b"\0", "(-|-) unreadable");
+    check(write, b"\0\0\0\0", "(-|-) unreadable");
+    check(update, b"\0\0\0", "(-|-) (-|-) unreadable");
+    check(update, b"\x01\0\0\x05\0\0\0", "(5|-) (-|-)");
+}
+
+#[test]
 fn long_events_are_known_by_their_table() {
     let mut decoder = Decoder::new();
     let mut maps: Vec<TableMap> = Vec::new();
