@@ -52,6 +52,31 @@ pub(super) struct Visit {
     pub(super) quits: bool,
 }
 
+impl Visit {
+    /// FOUND_ROWS() behind an UPDATE, of which MySQL's replies do not tell it: right on the
+    /// connection of the UPDATE only, as the README says.
+    pub(super) fn asks_what_an_update_found(&self, step: usize) -> bool {
+        let is_asked = self.text(step).is_some_and(|text| text.contains("FOUND_ROWS()"));
+        let mut before = (0..step).rev().filter_map(|at| self.text(at));
+        let last = before.find(|text| text.starts_with("SELECT") || text.starts_with("UPDATE"));
+        is_asked && last.is_some_and(|text| text.starts_with("UPDATE"))
+    }
+
+    fn text(&self, step: usize) -> Option<&str> {
+        match self.steps.get(step)? {
+            Step::Query(text) => Some(text),
+            Step::Execute(number, _) => {
+                let mut prepared = self.steps.iter().filter_map(|step| match step {
+                    Step::Prepare(text) => Some(text.as_str()),
+                    _ => None,
+                });
+                prepared.nth(*number)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Statements that change a session, and questions that show it.
 struct Topic {
     weight: u32,
