@@ -300,7 +300,8 @@ impl Conversation {
 
     /// Waits until another session waits for the connection that this one keeps for no more than
     /// an insert id, or for warnings that it has not asked for in a second: PHP asks at once, and a
-    /// pool of one connection stood still. None while it keeps none such.
+    /// pool of one connection stood still. Or for nothing any more: a read of a replica may end the
+    /// last reason. None while it keeps none such.
     pub(super) fn primary_wanted(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let holds = self.session.holds();
         let lease = self.leases.primary.as_ref().filter(|_| holds.is_revocable());

@@ -146,11 +146,11 @@ impl Holds {
         self.0 & !SOFT != 0
     }
 
-    /// Only what the client may ask for next: an insert id, which can be asked for first, or
-    /// warnings. The connection can be given away.
+    /// Nothing, or only what the client may ask for next: an insert id, which can be asked for
+    /// first, or warnings. The connection can be given away.
     #[must_use]
     pub const fn is_revocable(self) -> bool {
-        self.0 != 0 && !self.is_hard()
+        !self.is_hard()
     }
 
     /// Whether a connection that was held for these must be reset before another session has it.

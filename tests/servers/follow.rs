@@ -319,8 +319,13 @@ fn a_cut_line_leaves_no_gap(flavour: Flavour) {
 
 fn a_primary_that_is_away_is_told_of_once(flavour: Flavour) {
     let stack = Stack::alone(flavour);
-    stack.root(PRIMARY).run("CREATE USER follower IDENTIFIED BY 'follower'");
-    stack.root(PRIMARY).run("GRANT REPLICATION SLAVE ON *.* TO follower");
+    for text in [
+        "DROP USER IF EXISTS follower",
+        "CREATE USER follower IDENTIFIED BY 'follower'",
+        "GRANT REPLICATION SLAVE ON *.* TO follower",
+    ] {
+        stack.root(PRIMARY).run(text);
+    }
     let proxy = setup(&stack).file("[log]\nlevel = 'debug'").start();
     until("followed", || proxy.metric("forebay_follower_up", &[]) == 1.0);
     stack.script(&["kill", PRIMARY]);
