@@ -129,8 +129,9 @@ impl Implicit {
         if summary.warnings > 0 || failed {
             self.warned = Some(role);
         } else if !it.effects.has(Effects::DIAGNOSTICS)
-            && (own == Flavour::MySql || names_tables(it))
+            && (own == Flavour::MySql || (names_tables(it) && it.verb != Verb::Call))
         {
+            // What a procedure will do is not looked at before it is run.
             self.warned = None;
         }
     }

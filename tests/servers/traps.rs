@@ -183,6 +183,8 @@ fn what_a_request_under_way_stores(flavour: Flavour) {
         ["CREATE TABLE posts (id INT PRIMARY KEY, n INT)", "INSERT INTO posts VALUES (1, 0)"];
     let field = Field::new(flavour, "cache", &lines);
     let alone = field.without_follower();
+    // A log that is followed from after the write on would never show it.
+    until("followed", || field.second.metric("forebay_follower_up", &[]) == 1.0);
     let question = "SELECT n FROM posts WHERE id = 1";
     let mut writer = field.first.client(&field.tenant);
     let mut cache: HashMap<u32, String> = HashMap::new();
