@@ -29,6 +29,7 @@
 //! | a visitor sees an old page after a save | [`freshness`] |
 //! | what has a read to wait for, and who asks the primary? | [`session::own`], `client::fresh`, `backend::fence` |
 //! | which write must a replica have? | [`session::floor`], [`freshness::floor`] |
+//! | what did a statement write? | [`session::write`] |
 //! | what would splitting have done? | [`session::rehearse`] |
 //! | how far is a replica, and is it fit? | `backend::progress`, [`cluster::condition`] |
 //! | what did others write? | [`wire::binlog`], [`freshness::transaction`], `backend::follow` |
@@ -37,6 +38,8 @@
 //! | what is answered without a server? | [`session::local`], `backend::replays` |
 //! | what becomes of a prepared statement? | [`session::execute`], `client::statement` |
 //! | who is here, and who may be killed? | `client::registry`, `client::kill` |
+//! | what wakes a session that waits? | its streams, and `link::bell` |
+//! | what becomes of query attributes? | [`wire::attributes`], `client::attributes` |
 //! | which server's certificate is believed? | `link::tls` |
 //! | which rule of the protocol is held by which test? | `tests/rules.md` |
 //! | start reading | `client::serve`, then [`session::plan`] |
@@ -52,8 +55,8 @@
 //!    the connection.
 //! 5. After one byte of a reply reached the client nothing is run again. A write is never sent
 //!    twice.
-//! 6. A session is one task and owns its leases; the only lock on a query's way is a pool's, and it
-//!    is never held across an await.
+//! 6. A session is one task and owns its leases; the only lock on a query's way that another session
+//!    may want is a pool's, and none is held across an await.
 //! 7. Every collection, queue and wait is bounded by a constant in [`limits`].
 //! 8. No byte from the network panics; a broken belief ends one session and is counted.
 //! 9. The fleet is replaced, never edited.

@@ -23,6 +23,7 @@ pub mod rehearse;
 #[cfg(test)]
 mod tests;
 pub mod variable;
+pub mod write;
 
 use crate::cluster::{Role, ServerId};
 use crate::sql::{Flavour, Mode, Scope, Statement};
@@ -30,10 +31,10 @@ use crate::wire::ok::Status;
 use hold::{Hold, Holds};
 use implicit::Implicit;
 use local::Unplayed;
-use observe::Dirty;
 use own::Own;
 use prepared::Prepared;
 use variable::Values;
+use write::Dirty;
 
 /// The state of one client's conversation.
 #[derive(Debug)]

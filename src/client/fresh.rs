@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep};
 use crate::client::serve::Conversation;
 use crate::freshness::{Level, Sight};
 use crate::limits;
-use crate::session::observe::{Said, Write};
+use crate::session::observe::Said;
 use crate::session::own::Due;
 use crate::session::plan::{Fenced, Policy, Reason};
+use crate::session::write::Write;
 use crate::sql::Statement;
 
 /// Between two looks whether the primary answers again.

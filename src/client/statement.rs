@@ -1,8 +1,11 @@
 //! Commands that speak of prepared statements: what a server is told in their place.
 //!
-//! A client's number becomes the server's; a connection that lacks the statement prepares it
-//! first, as the client's session read it then; parameters' types and long data that another
-//! connection heard are said again. Where a command goes is `session::execute`'s.
+//! A client's number becomes the server's; a connection that lacks the statement prepares it first,
+//! as the client's session read it then (`prepare`); parameters' types and long data that another
+//! connection heard are said again (`write`). Where a command goes is `session::execute`'s.
+
+mod prepare;
+mod write;
 
 use std::io;
 use std::sync::Arc;
@@ -10,29 +13,22 @@ use std::sync::Arc;
 use tokio::io::AsyncReadExt as _;
 
 use crate::backend::pool::Lease;
-use crate::backend::query::{Answers, QueryError, put_command};
-use crate::backend::setup::{Steps, note_steps, put_turn};
+use crate::backend::setup::Steps;
 use crate::client::relay::{Buffers, Message, Moved};
 use crate::client::serve::{Conversation, Next};
 use crate::limits;
-use crate::link::Stream;
 use crate::session::execute::{Fate, Spoken, Ties};
 use crate::session::observe::{Ending, Replied, Said, Sent};
 use crate::session::plan::{Forward, Plan};
 use crate::session::prepared::Source;
 use crate::session::refusal::Refusal;
 use crate::sql::{Effects, Statement};
-use crate::wire::Malformed;
-use crate::wire::capability::Capabilities;
 use crate::wire::command::Command;
 use crate::wire::err::Err as ErrPacket;
 use crate::wire::frame::Header;
-use crate::wire::prepared::{
-    ExecuteHead, Form, LONG_DATA_HEAD_BYTES, asks_cursor, head_bytes_max, put_long_data,
-};
+use crate::wire::prepared::{ExecuteHead, Form, LONG_DATA_HEAD_BYTES, asks_cursor, head_bytes_max};
 use crate::wire::reply::{End, Shape, Summary};
 
-const COM_STMT_PREPARE: u8 = 0x16;
 /// A server does not know a statement.
 const UNKNOWN_STATEMENT: u16 = 1243;
 /// A server has tried in vain to prepare a statement again whose tables change.
@@ -362,113 +358,6 @@ impl Conversation {
         }
         Ok(Some(server_id))
     }
-}
-
-/// What a server answered to a flight with a PREPARE in it.
-struct Heard {
-    /// A step was refused; then nothing else was heard.
-    setup: Option<ErrPacket>,
-    /// The values of then were refused.
-    turn: Option<ErrPacket>,
-    prepared: Result<(u32, u16), ErrPacket>,
-}
-
-impl Conversation {
-    /// Brings the connection to the session's state and prepares a text there.
-    async fn prepare_on(
-        &mut self,
-        call: &Call,
-        it: &Forward,
-        lease: &mut Lease,
-        steps: &mut Steps,
-        flight: &mut Vec<u8>,
-    ) -> Result<u32, Unready> {
-        let Source::Text(blueprint) = &call.source else {
-            return Err(Unready::Answer(Refusal::UnknownStatement.packet()));
-        };
-        if lease.stream.is_readable_now() {
-            return Err(Unready::Lost);
-        }
-        lease.statements.put_closes(flight);
-        let baseline = self.house.fleet.baseline();
-        let (now, then) = (self.session.values(), &blueprint.values);
-        let is_turned = !now.reads_like(then);
-        let (mut turns, capabilities) = ((0, 0), lease.capabilities);
-        let turn = |to, from, flight: &mut Vec<u8>| {
-            let turned = put_turn(flight, capabilities, to, from, baseline.as_deref());
-            turned.ok_or_else(|| Unready::Answer(Refusal::NeedsPreparing.packet()))
-        };
-        // A text without a database names none, so it means the same in any.
-        let mut there = then.clone();
-        there.database = there.database.or_else(|| now.database.clone());
-        if is_turned {
-            turns.0 = turn(&there, now, flight)?;
-        }
-        put_command(flight, COM_STMT_PREPARE, &blueprint.text);
-        if is_turned {
-            turns.1 = turn(now, &there, flight)?;
-        }
-        let counts = [steps.replies, turns.0, turns.1];
-        let heard = hear(lease, flight, counts).await.map_err(|_| Unready::Lost)?;
-        flight.clear();
-        if let Some(refused) = heard.setup {
-            return Err(Unready::Setup(refused));
-        }
-        let wanted = self.wanted(it, lease);
-        note_steps(lease, &wanted, *steps);
-        *steps = Steps::default();
-        let (server_id, found) = heard.prepared.map_err(Unready::Answer)?;
-        if let Some(refused) = heard.turn {
-            lease.statements.doom(server_id);
-            return Err(Unready::Answer(refused));
-        }
-        if found != call.params {
-            lease.statements.doom(server_id);
-            return Err(Unready::Answer(Refusal::NeedsPreparing.packet()));
-        }
-        lease.statements.put(blueprint, server_id);
-        Ok(server_id)
-    }
-
-    /// The command with the server's number in it, and in front of it what has to be said first.
-    fn write_call(
-        &self,
-        call: &mut Call,
-        lease: &mut Lease,
-        message: &Message<'_>,
-    ) -> Result<(), Unready> {
-        call.bytes.clear();
-        lease.statements.put_closes(&mut call.bytes);
-        let Some(server_id) = call.server_id else {
-            call.bytes.extend_from_slice(message.bytes);
-            return Ok(());
-        };
-        let Some((_, known)) = self.session.prepared().find(call.id, self.session.mode().flavour)
-        else {
-            return Err(Unready::Answer(Refusal::UnknownStatement.packet()));
-        };
-        if matches!(call.spoken, Spoken::Execute { .. } | Spoken::LongData) {
-            for (param, data) in &known.long_data {
-                put_long_data(&mut call.bytes, server_id, *param, data);
-            }
-        }
-        if !matches!(call.spoken, Spoken::Execute { .. }) {
-            // Header, the command's byte, the number.
-            let (head, rest) = message.bytes.split_at_checked(9).unwrap_or_default();
-            call.bytes.extend_from_slice(head.get(..5).unwrap_or_default());
-            call.bytes.extend_from_slice(&server_id.to_le_bytes());
-            call.bytes.extend_from_slice(rest);
-            return Ok(());
-        }
-        let is_told = match &call.source {
-            Source::Text(blueprint) => lease.statements.has_types(blueprint, &known.types),
-            Source::Long(_) => false,
-        };
-        let types = Types { all: &known.types, is_told };
-        let forms = [self.capabilities, lease.capabilities].map(Form::of);
-        let written = put_execute(&mut call.bytes, message.bytes, server_id, types, forms);
-        written.map_err(|refusal| Unready::Answer(refusal.packet()))
-    }
 
     /// The statement cannot be had on this connection: as if the server had said so to the command.
     async fn answer_by(
@@ -572,102 +461,4 @@ fn has_forgotten(said: Said<'_>, summary: &Summary) -> bool {
         }
         _ => false,
     }
-}
-
-/// Sends a flight of steps, a turn, a PREPARE and a turn back, and hears the answers.
-async fn hear(lease: &mut Lease, flight: &[u8], counts: [usize; 3]) -> Result<Heard, QueryError> {
-    let given_up = lease.is_reader.then(|| lease.given_up());
-    let capabilities = lease.capabilities;
-    let hearing = hear_all(&mut lease.stream, capabilities, flight, counts);
-    let Some(given_up) = given_up else { return hearing.await };
-    // Whichever is dropped, the connection is not used again.
-    tokio::select! {
-        biased;
-        heard = hearing => heard,
-        () = given_up => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
-    }
-}
-
-async fn hear_all(
-    stream: &mut Stream,
-    capabilities: Capabilities,
-    flight: &[u8],
-    [steps, there, back]: [usize; 3],
-) -> Result<Heard, QueryError> {
-    let refusal_of = |answer: Result<(), QueryError>| match answer {
-        Ok(()) => Ok(None),
-        Err(QueryError::Refused(refused)) => Ok(Some(refused)),
-        Err(error) => Err(error),
-    };
-    let mut answers = Answers::to(stream, capabilities, flight).await?;
-    for _ in 0..steps {
-        if let Some(refused) = refusal_of(answers.done().await)? {
-            let prepared = Ok((0, 0));
-            return Ok(Heard { setup: Some(refused), turn: None, prepared });
-        }
-    }
-    let mut turn = None;
-    for _ in 0..there {
-        turn = turn.or(refusal_of(answers.done().await)?);
-    }
-    let prepared = match answers.prepared().await {
-        Ok(prepared) => Ok(prepared),
-        Err(QueryError::Refused(refused)) => Err(refused),
-        Err(error) => return Err(error),
-    };
-    for _ in 0..back {
-        // What is not turned back is in nobody's state.
-        answers.done().await?;
-    }
-    if !answers.is_exhausted() {
-        return Err(Malformed { what: "an answer to nothing" }.into());
-    }
-    Ok(Heard { setup: None, turn, prepared })
-}
-
-/// The types of a statement's parameters, two bytes each, and whether its server knows them.
-#[derive(Clone, Copy)]
-struct Types<'a> {
-    all: &'a [u8],
-    is_told: bool,
-}
-
-/// Appends an EXECUTE as it was read, with the server's number and with the types of its
-/// parameters; without its attributes if the server takes none. A packet that is full must keep its
-/// length: there the types must have been told before.
-fn put_execute(
-    out: &mut Vec<u8>,
-    message: &[u8],
-    server_id: u32,
-    types: Types<'_>,
-    [from, to]: [Form; 2],
-) -> Result<(), Refusal> {
-    let header = Header::parse(message).ok_or(Refusal::Malformed)?;
-    let payload = message.get(limits::PACKET_HEADER_BYTES..).unwrap_or_default();
-    let body = payload.get(5..).unwrap_or_default();
-    let params = u16::try_from(types.all.len() / 2).unwrap_or(u16::MAX);
-    let parsed = ExecuteHead::parse(body, params, from);
-    let (head, values) = parsed.map_err(|_| Refusal::WrongArguments)?;
-    let is_known = from == to && (head.is_told() || types.is_told);
-    let read = payload.len().saturating_sub(values.len());
-    let begins = out.len();
-    for head in [Some(head.clone().retold(types.all, to)), is_known.then_some(head)] {
-        let Some(head) = head else { break };
-        out.truncate(begins);
-        out.extend_from_slice(&header.encode());
-        head.write(out, server_id);
-        let written = out.len().saturating_sub(begins + limits::PACKET_HEADER_BYTES);
-        let len = header.len.saturating_sub(read).saturating_add(written);
-        let may_change = !header.continues() && len < limits::PACKET_CHUNK_BYTES_MAX;
-        if len != header.len && !may_change {
-            continue;
-        }
-        if let Some(place) = out.get_mut(begins..begins + limits::PACKET_HEADER_BYTES) {
-            place.copy_from_slice(&Header { len, ..header }.encode());
-        }
-        out.extend_from_slice(values);
-        return Ok(());
-    }
-    out.truncate(begins);
-    Err(if from == to { Refusal::NeedsPreparing } else { Refusal::TooLarge })
 }

@@ -353,6 +353,29 @@ mod tests {
     }
 
     #[test]
+    fn a_prepare_clears_the_warnings_if_its_tables_are_looked_at() {
+        let check = |own: Flavour, text: &str, expected: bool| {
+            let mode = Mode { lexable: true, flavour: own, ..Mode::default() };
+            let it = Classifier::read_once(text.as_bytes(), mode);
+            let mut known = Implicit { warned: Some(Role::Primary), ..Implicit::default() };
+            let summary = Summary { end: Some(End::Ok), ..Summary::default() };
+            known.note_prepared(&it, &summary, Role::Reader, own);
+            assert_eq!(known.needs(Role::Primary), expected, "{own:?} {text}");
+        };
+        for (text, on_mariadb) in [
+            ("SELECT a FROM t", false),
+            ("INSERT INTO t VALUES (?)", false),
+            ("SELECT ?", true),
+            ("SET @a = ?", true),
+            ("CALL p(?)", true),
+        ] {
+            check(Flavour::MariaDb, text, on_mariadb);
+            check(Flavour::MySql, text, false);
+        }
+        check(Flavour::MySql, "SELECT @@warning_count", true);
+    }
+
+    #[test]
     fn numbers_are_put_into_plain_questions_only() {
         let known = Implicit { found_rows: Some(7), row_count: Some(-1), ..Implicit::default() };
         let check = |text: &str, expected: Option<&str>| {

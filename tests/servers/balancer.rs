@@ -35,15 +35,22 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
 /// Listens before one server, which has every second time forgotten the prepared statement that
 /// it is to execute. Speaks no TLS. Gives its address.
 pub(crate) fn forget(server: &str) -> String {
+    before(server, |client, server| {
+        let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        thread::spawn(move || carry_commands(from, to));
+        thread::spawn(move || carry(server, client));
+    })
+}
+
+/// Listens before one server. Gives its address.
+fn before(server: &str, mut serve: impl FnMut(TcpStream, TcpStream) + Send + 'static) -> String {
     let server = server.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
         for client in listener.incoming() {
             let (Ok(client), Ok(server)) = (client, TcpStream::connect(&server)) else { continue };
-            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-            thread::spawn(move || carry_commands(from, to));
-            thread::spawn(move || carry(server, client));
+            serve(client, server);
         }
     });
     address
@@ -79,16 +86,7 @@ fn carry_commands(mut from: TcpStream, mut to: TcpStream) -> io::Result<()> {
 /// Listens before one server, which says one OK more than it was asked for behind the answer to
 /// whatever holds `mark`. Speaks no TLS. Gives its address.
 pub(crate) fn chatter(server: &str, mark: &'static [u8]) -> String {
-    let server = server.to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let (Ok(client), Ok(server)) = (client, TcpStream::connect(&server)) else { continue };
-            carry_chatting(client, server, mark);
-        }
-    });
-    address
+    before(server, move |client, server| carry_chatting(client, server, mark))
 }
 
 fn carry_chatting(client: TcpStream, server: TcpStream, mark: &'static [u8]) {
@@ -132,25 +130,17 @@ fn carry_blocks(
 /// Listens before one server. Gives its address, and what has the server do without query
 /// attributes: then it greets so, and connections of before are cut.
 pub(crate) fn downgrade(server: &str) -> (String, impl FnOnce() + use<>) {
-    let server = server.to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
     let state = Arc::new(Mutex::new((false, Vec::new())));
     let shared = Arc::clone(&state);
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let (Ok(mut client), Ok(mut server)) = (client, TcpStream::connect(&server)) else {
-                continue;
-            };
-            let mut state = shared.lock().unwrap();
-            if state.0 && greet_without(&mut server, &mut client).is_err() {
-                continue;
-            }
-            state.1.push(server.try_clone().unwrap());
-            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-            thread::spawn(move || carry(from, to));
-            thread::spawn(move || carry(server, client));
+    let address = before(server, move |mut client, mut server| {
+        let mut state = shared.lock().unwrap();
+        if state.0 && greet_without(&mut server, &mut client).is_err() {
+            return;
         }
+        state.1.push(server.try_clone().unwrap());
+        let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        thread::spawn(move || carry(from, to));
+        thread::spawn(move || carry(server, client));
     });
     let change = move || {
         let mut state = state.lock().unwrap();

@@ -122,27 +122,31 @@ fn count_connections(
     }
 }
 
+/// So many connections to the primary, the watcher's among them, and no replica.
+fn few(stack: &Stack, connections: u32) -> Proxy {
+    let pool = format!("[pool]\nmax_connections_per_server = {connections}\nwait_ms_max = 60000");
+    Setup::of(stack).monitored().replicas(&[]).file(&pool).start()
+}
+
+/// Asks how many such statements the server is at.
+fn running(tenant: &Tenant, like: &str) -> String {
+    let list = "SELECT COUNT(*) FROM information_schema.processlist";
+    format!("{list} WHERE user = '{}' AND info LIKE '{like}'", tenant.name)
+}
+
 /// Four sessions wait in GET_LOCK, on a pool of four and the watcher's: without a reserve nobody
 /// else would get a connection.
 fn who_waits_for_a_lock_delays_nobody(flavour: Flavour) {
     let stack = Stack::shared(flavour);
     let tenant = prepare(&stack, "patient");
-    let proxy = Setup::of(&stack)
-        .monitored()
-        .replicas(&[])
-        .file("[pool]\nmax_connections_per_server = 5\nwait_ms_max = 60000")
-        .start();
+    let proxy = few(&stack, 5);
     let mut owner = Client::connect(stack.address(PRIMARY), &tenant.login()).unwrap();
     assert_eq!(owner.cell("SELECT GET_LOCK('patient', 0)"), "1");
     let mut waiting: Vec<Client> = (0..4).map(|_| proxy.client(&tenant)).collect();
     for client in &mut waiting {
         client.command(3, b"SELECT GET_LOCK('patient', 20)").unwrap();
     }
-    let question = format!(
-        "SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}' \
-         AND info LIKE 'SELECT GET_LOCK(%20)'",
-        tenant.name
-    );
+    let question = running(&tenant, "SELECT GET_LOCK(%20)");
     let mut root = stack.root(PRIMARY);
     until("as many wait at the server as may", || root.cell(&question) == "3");
     visit(&proxy, &tenant);
@@ -175,19 +179,11 @@ fn visit(proxy: &Proxy, tenant: &Tenant) {
 fn who_waits_in_a_transaction_counts_too(flavour: Flavour) {
     let stack = Stack::shared(flavour);
     let tenant = prepare(&stack, "patient_inside");
-    let proxy = Setup::of(&stack)
-        .monitored()
-        .replicas(&[])
-        .file("[pool]\nmax_connections_per_server = 5\nwait_ms_max = 60000")
-        .start();
+    let proxy = few(&stack, 5);
     let mut owner = Client::connect(stack.address(PRIMARY), &tenant.login()).unwrap();
     assert_eq!(owner.cell("SELECT GET_LOCK('inside', 0)"), "1");
     let mut waiting: Vec<Client> = (0..4).map(|_| proxy.client(&tenant)).collect();
-    let question = format!(
-        "SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}' \
-         AND info LIKE 'SELECT GET_LOCK(%20)'",
-        tenant.name
-    );
+    let question = running(&tenant, "SELECT GET_LOCK(%20)");
     let mut root = stack.root(PRIMARY);
     for (at, client) in waiting.iter_mut().enumerate() {
         if at < 3 {
@@ -216,11 +212,7 @@ fn who_waits_in_a_transaction_counts_too(flavour: Flavour) {
 fn what_turns_out_to_be_slow_delays_nobody(flavour: Flavour) {
     let stack = Stack::shared(flavour);
     let tenant = prepare(&stack, "slow_updates");
-    let proxy = Setup::of(&stack)
-        .monitored()
-        .replicas(&[])
-        .file("[pool]\nmax_connections_per_server = 6\nwait_ms_max = 60000")
-        .start();
+    let proxy = few(&stack, 6);
     let mut owner = Client::connect(stack.address(PRIMARY), &tenant.login()).unwrap();
     owner.run("INSERT INTO note (id, n) VALUES (1000000, 0)");
     owner.run("BEGIN");
@@ -229,11 +221,7 @@ fn what_turns_out_to_be_slow_delays_nobody(flavour: Flavour) {
     for client in &mut waiting {
         client.command(3, b"UPDATE note SET n = n + 1 WHERE id = 1000000").unwrap();
     }
-    let question = format!(
-        "SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}' \
-         AND info LIKE 'UPDATE note SET n = n + 1 %'",
-        tenant.name
-    );
+    let question = running(&tenant, "UPDATE note SET n = n + 1 %");
     let mut root = stack.root(PRIMARY);
     until("they wait at the server", || root.cell(&question) == "4");
     visit(&proxy, &tenant);

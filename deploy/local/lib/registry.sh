@@ -51,9 +51,9 @@ make_mysql2() { # FOLDER
 
 make_mysql_async() { # FOLDER
   # its packages are not Forebay's: built beside them, and thrown away
-  local from=$here/../../tests/servers/mysql-async
-  cargo build --quiet --locked --manifest-path "$from/Cargo.toml" --target-dir "$1/target" &&
-    mv "$1/target/debug/matrix-mysql-async" "$1/ask" && rm -rf "$1/target"
+  cp -r "$here/../../tests/servers/mysql-async" "$1/source" &&
+    cargo build --quiet --manifest-path "$1/source/Cargo.toml" --target-dir "$1/target" &&
+    mv "$1/target/debug/matrix-mysql-async" "$1/ask" && rm -rf "$1/target" "$1/source"
 }
 
 # The linter of Dockerfiles: one program, packed for pip.
