@@ -80,6 +80,7 @@ async fn ask_server(
         log: None,
         sees_columns: false,
         knows_foreign_keys: false,
+        tells_gtids_too_soon: false,
         condition: Condition::default(),
     };
     let wait = ways.connect_timeout.saturating_mul(2);
@@ -125,6 +126,7 @@ async fn ask_facts(
         facts.settings.insert(text(cells.next()).to_ascii_lowercase(), text(cells.next()));
     }
     facts.version = facts.setting("version").unwrap_or_default().to_owned();
+    facts.tells_gtids_too_soon = dialect.tells_gtids_too_soon();
     match facts.role {
         Role::Primary => {
             let question = dialect.ask_primary(Notation::File);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::balancer::one_later;
 use super::client::Client;
 use super::late::Late;
 use super::proxy::{Proxy, Setup, scratch};
@@ -45,7 +46,16 @@ fn setup(stack: &Stack) -> Setup {
     let file = scratch("follower-password");
     std::fs::write(&file, "follower\n").unwrap();
     let lines = format!("[monitor]\nuser = 'follower'\npassword_file = '{}'", file.display());
-    Setup::of(stack).file(&lines)
+    let setup = Setup::of(stack).file(&lines);
+    match stack.flavour {
+        // Nobody follows it. As a 5.7 it stands for all whose foreign keys are the engine's, to 9.5.
+        Flavour::MySql56 => {
+            let nodes = [&setup.primary, &setup.replicas[0], &setup.replicas[1]];
+            let [primary, one, two] = nodes.map(|address| one_later(address));
+            Setup { primary, replicas: vec![one, two], ..setup }
+        }
+        Flavour::MariaDb | Flavour::MySql97 => setup,
+    }
 }
 
 impl Field {

@@ -33,6 +33,8 @@ pub(super) struct Facts {
     pub(super) sees_columns: bool,
     /// Its log names all that a write changes, or what foreign keys add to that can be seen.
     pub(super) knows_foreign_keys: bool,
+    /// What its GTIDs tell cannot be read yet.
+    pub(super) tells_gtids_too_soon: bool,
     pub(super) condition: Condition,
 }
 
@@ -161,8 +163,12 @@ impl Report {
 
     /// What a running proxy makes of the primary.
     fn grade(&mut self, primary: &Facts) {
-        let by_gtid = primary.has_gtids();
-        if !by_gtid {
+        let by_gtid = primary.has_gtids() && !primary.tells_gtids_too_soon;
+        if primary.tells_gtids_too_soon {
+            let text = "MySQL before 5.7 tells a GTID before its rows can be read: positions are \
+                        places in its log, which is not followed";
+            self.note(Weight::Better, primary, text);
+        } else if !by_gtid {
             let text = "gtid_mode = OFF: positions are places in its log, which is not followed; \
                         gtid_mode = ON survives a switchover";
             self.note(Weight::Better, primary, text);
@@ -173,6 +179,19 @@ impl Report {
                 format!("its position is hidden: {}", primary.grant(primary.log_privilege()));
             self.note(Weight::Better, primary, text);
         }
+        let is_told = !primary.tells_gtids_too_soon && self.is_told(primary) && by_gtid;
+        let is_logged = primary.is_on("log_bin");
+        let is_full = primary.setting("binlog_row_image").is_none_or(|image| image == "FULL");
+        self.grade = Some(match () {
+            () if !may_see || !is_logged => Grade::Window,
+            () if !is_told => Grade::Whole,
+            () if !is_full || !primary.sees_columns => Grade::PerTable,
+            () => Grade::PerKey,
+        });
+    }
+
+    /// What its log, once it is followed, tells of a write. True: which tables it has changed.
+    fn is_told(&mut self, primary: &Facts) -> bool {
         let follows = primary.has_privilege("REPLICATION SLAVE");
         if !follows {
             let text =
@@ -186,17 +205,15 @@ impl Report {
             );
             self.note(Weight::Better, primary, text);
         }
-        let by_row = primary.setting("binlog_format").is_none_or(|format| format == "ROW");
-        if !by_row {
-            let format = primary.setting("binlog_format").unwrap_or_default();
+        let format = primary.setting("binlog_format").unwrap_or("ROW");
+        if format != "ROW" {
             let text = format!(
                 "binlog_format = {format}: a statement in the log may have changed anything; SET GLOBAL binlog_format = ROW"
             );
             self.note(Weight::Better, primary, text);
         }
-        let is_full = primary.setting("binlog_row_image").is_none_or(|image| image == "FULL");
-        if !is_full {
-            let image = primary.setting("binlog_row_image").unwrap_or_default();
+        let image = primary.setting("binlog_row_image").unwrap_or("FULL");
+        if image != "FULL" {
             let text = format!(
                 "binlog_row_image = {image}: keys may be missing in the log; SET GLOBAL binlog_row_image = FULL"
             );
@@ -207,14 +224,7 @@ impl Report {
                         the schemas of WordPress, or install it first";
             self.note(Weight::Better, primary, text);
         }
-        let is_logged = primary.is_on("log_bin");
-        let is_told = by_gtid && follows && by_row && primary.knows_foreign_keys;
-        self.grade = Some(match () {
-            () if !may_see || !is_logged => Grade::Window,
-            () if !is_told => Grade::Whole,
-            () if !is_full || !primary.sees_columns => Grade::PerTable,
-            () => Grade::PerKey,
-        });
+        follows && format == "ROW" && primary.knows_foreign_keys
     }
 
     /// What is wrong with them together.

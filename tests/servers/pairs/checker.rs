@@ -129,6 +129,8 @@ struct Worker<'a> {
     row: usize,
     random: u64,
     written: u64,
+    /// The door of the last write.
+    written_at: usize,
     /// One session a door, the last one at the primary itself; they write.
     writers: Vec<Client>,
     /// One session a door; they read.
@@ -148,6 +150,7 @@ impl<'a> Worker<'a> {
             row,
             random: scene.seed ^ (row as u64) << 32,
             written: 0,
+            written_at: 0,
             writers: doors.clone().chain([&scene.primary]).map(connect).collect(),
             readers: doors.map(connect).collect(),
             watcher: connect(&scene.doors[row % scene.doors.len()]),
@@ -162,10 +165,11 @@ impl<'a> Worker<'a> {
         let is_calm = || self.scene.rounds.load(Ordering::Relaxed) < self.scene.rounds_min;
         let begun = Instant::now();
         loop {
-            // Replicas that are always behind serve nobody: now and then they come up.
-            if begun.elapsed().as_millis() % 1600 < 400 {
-                let door = self.below(self.writers.len());
-                self.read(door);
+            // Replicas that are always behind serve nobody: now and then they come up. Short pauses
+            // show what they serve in the moment in which they do.
+            let ms = begun.elapsed().as_millis();
+            if ms % 1600 < 400 || ms % 20 < 5 {
+                self.read();
                 self.watch();
             } else if is_left() || is_calm() {
                 self.pair();
@@ -199,7 +203,7 @@ impl<'a> Worker<'a> {
             let pause = Duration::from_micros(self.below(3000) as u64);
             thread::park_timeout(pause);
         }
-        self.read(door);
+        self.read();
         self.watch();
     }
 
@@ -212,7 +216,7 @@ impl<'a> Worker<'a> {
             let client = &mut self.writers[door];
             let Err(failure) = lines.iter().try_for_each(|line| client.query(line).map(drop))
             else {
-                self.written = next;
+                (self.written, self.written_at) = (next, door);
                 return true;
             };
             let code = failure.code();
@@ -290,8 +294,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn read(&mut self, written_at: usize) {
-        let doors = self.readers.len();
+    fn read(&mut self) {
+        let (written_at, doors) = (self.written_at, self.readers.len());
         let entry =
             [Entry::Fresh, Entry::Reset, Entry::Preamble, Entry::Rested, Entry::Own][self.below(5)];
         // Any door but the one that wrote.

@@ -33,6 +33,7 @@ fn server(flavour: Flavour, role: Role) -> Facts {
         log: Some(Log { is_written: true, filters: Vec::new() }),
         sees_columns: true,
         knows_foreign_keys: true,
+        tells_gtids_too_soon: false,
         condition: Condition {
             channels: Some(vec![channel]),
             flush_log: Some(1),
@@ -62,6 +63,7 @@ fn check(words: &str, grade: &str, is_fine: bool, notes: &[&str]) {
             "p.hidden" => primary.log = None,
             "p.filter" => primary.log = Some(Log { is_written: true, filters: vec![value.into()] }),
             "foreign" => primary.knows_foreign_keys = false,
+            "old" => primary.tells_gtids_too_soon = true,
             "blind" => primary.sees_columns = false,
             "r.hidden" => replica.condition.channels = None,
             "r.filter" => replica.condition.filters.push(value.into()),
@@ -93,6 +95,7 @@ fn check(words: &str, grade: &str, is_fine: bool, notes: &[&str]) {
 #[test]
 fn grades() {
     const SLAVE: &str = "GRANT REPLICATION SLAVE ON *.* TO 'monitor'@'%'";
+    const CLIENT: &str = "GRANT REPLICATION CLIENT ON *.* TO 'monitor'@'%'";
     check("", "per key", true, &[]);
     check("all", "per key", true, &[]);
     check("mariadb", "per key", true, &[]);
@@ -103,9 +106,12 @@ fn grades() {
     check("local", "whole", true, &[SLAVE]);
     // What is not followed names no tables.
     check("p.gtid_mode=OFF", "whole", true, &["gtid_mode = ON"]);
+    // Nothing that is granted helps.
+    check("old", "whole", true, &["5.7"]);
+    check("old usage foreign p.gtid_mode=OFF", "whole", true, &["5.7"]);
+    check("old usage p.hidden", "window", true, &["5.7", CLIENT]);
     check("foreign", "whole", true, &["GRANT PROCESS ON *.* TO 'monitor'@'%'"]);
-    let client = "GRANT REPLICATION CLIENT ON *.* TO 'monitor'@'%'";
-    check("usage p.gtid_mode=OFF p.hidden", "window", true, &["gtid_mode", client, SLAVE]);
+    check("usage p.gtid_mode=OFF p.hidden", "window", true, &["gtid_mode", CLIENT, SLAVE]);
     // GTIDs need no privilege.
     check("p.hidden", "per key", true, &[]);
     check("p.failure=gone", "unknown", false, &["gone"]);
