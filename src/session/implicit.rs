@@ -136,6 +136,15 @@ impl Implicit {
         }
     }
 
+    /// COM_FIELD_LIST was answered. MySQL adds a warning that the command is deprecated to those of
+    /// the statement before it, and counts it nowhere in the answer.
+    pub(super) fn note_field_list(&mut self, own: Flavour) {
+        self.row_count = Some(-1);
+        if own == Flavour::MySql {
+            self.warned = Some(Role::Primary);
+        }
+    }
+
     /// Something was answered without a statement: INIT_DB, or a PING, of which no server hears.
     pub(super) fn note_nothing(&mut self) {
         self.row_count = Some(0);
@@ -373,6 +382,17 @@ mod tests {
             check(Flavour::MySql, text, false);
         }
         check(Flavour::MySql, "SELECT @@warning_count", true);
+    }
+
+    #[test]
+    fn field_list_leaves_a_warning_of_its_own_and_no_row() {
+        let check = |own, expected| {
+            let mut known = Implicit { row_count: Some(2), ..Implicit::default() };
+            known.note_field_list(own);
+            assert_eq!((known.needs(Role::Primary), known.row_count), expected);
+        };
+        check(Flavour::MySql, (true, Some(-1)));
+        check(Flavour::MariaDb, (false, Some(-1)));
     }
 
     #[test]

@@ -338,6 +338,9 @@ impl Session {
             }
             Said::Command(_) if failed => self.implicit.note_failed(),
             Said::Command(Command::InitDb(_)) => self.implicit.note_nothing(),
+            Said::Command(Command::FieldList(_)) => {
+                self.implicit.note_field_list(self.mode.flavour);
+            }
             Said::Command(_) => {}
         }
         if self.holds.is_hard() || holds.is_hard() {

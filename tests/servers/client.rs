@@ -385,6 +385,20 @@ impl Client {
         }
     }
 
+    /// COM_FIELD_LIST: how many fields a table has.
+    pub(crate) fn fields(&mut self, table: &str) -> Result<usize, Failure> {
+        self.command(4, format!("{table}\0").as_bytes())?;
+        for count in 0.. {
+            let (_, payload) = self.read()?;
+            match payload.first() {
+                Some(0xff) => return Err(Failure::refused(&payload)),
+                Some(0xfe) => return Ok(count),
+                _ => {}
+            }
+        }
+        unreachable!("it ends")
+    }
+
     /// Runs a command that is answered by OK, EOF or ERR.
     pub(crate) fn simple(&mut self, command: u8, body: &[u8]) -> Result<(), Failure> {
         self.command(command, body)?;

@@ -9,6 +9,7 @@ on_both!(
     isolation_goes_with_its_session,
     what_is_set_in_front_takes_no_answer_away,
     what_was_counted_is_the_sessions_own,
+    a_list_of_fields_has_warnings_of_its_own,
     joins_are_too_big_everywhere,
 );
 
@@ -241,6 +242,31 @@ fn what_was_counted_is_the_sessions_own(flavour: Flavour) {
     for (straight, through) in std::mem::take(&mut told[0]).into_iter().zip(&told[1]) {
         assert_eq!(straight, *through);
     }
+}
+
+/// MySQL counts it among the warnings that it is deprecated, and says so nowhere.
+fn a_list_of_fields_has_warnings_of_its_own(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = stack.tenant("listed");
+    let mut root = stack.root(PRIMARY);
+    root.run(&format!("CREATE TABLE {}.note (n INT)", tenant.name));
+    stack.sync();
+    let two = "[pool]\nmax_connections_per_server = 3";
+    let proxy = Setup::of(&stack).monitored().replicas(&[]).file(two).start();
+    let straight = Client::connect(stack.address(PRIMARY), &tenant.login()).unwrap();
+    let told = [straight, proxy.client(&tenant)].map(|mut line| {
+        let mut other = proxy.client(&tenant);
+        let mut told = Vec::new();
+        for ask in ["SHOW COUNT(*) WARNINGS", "SELECT ROW_COUNT()"] {
+            line.run("INSERT INTO note VALUES (1), (2)");
+            assert_eq!(line.fields("note").unwrap(), 1);
+            // What was used last is used first.
+            other.run("UPDATE note SET n = 3");
+            told.push(line.cell(ask));
+        }
+        told
+    });
+    assert_eq!(told[0], told[1]);
 }
 
 const STATEMENTS: [&str; 5] = [
