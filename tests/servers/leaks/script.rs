@@ -62,6 +62,20 @@ impl Visit {
         is_asked && last.is_some_and(|text| text.starts_with("UPDATE"))
     }
 
+    /// Warnings behind a statement that names a user variable and no table: MariaDB leaves them as
+    /// they were, and the connection was reset for it, as the README says.
+    pub(super) fn asks_behind_a_variable(&self, step: usize) -> bool {
+        let names_variable = |text: &str| text.contains("@a") || text.contains("@b");
+        let names_table =
+            |text: &str| ["FROM", "INTO", "UPDATE"].iter().any(|it| text.contains(it));
+        let before = (0..step).rev().map(|at| match &self.steps[at] {
+            Step::Prepare(text) => text,
+            _ => self.text(at).unwrap_or_default(),
+        });
+        self.steps[step].asks_what_was_left()
+            && before.take_while(|text| !names_table(text)).any(names_variable)
+    }
+
     fn text(&self, step: usize) -> Option<&str> {
         match self.steps.get(step)? {
             Step::Query(text) => Some(text),

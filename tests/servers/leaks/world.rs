@@ -282,12 +282,7 @@ fn turn(
             let told = match answer {
                 Ok(packets) if packets == *expected => None,
                 Ok(_) if player.was_silent && visit.steps[step].asks_what_was_left() => None,
-                Ok(_)
-                    if part.flavour != Flavour::MariaDb
-                        && visit.asks_what_an_update_found(step) =>
-                {
-                    None
-                }
+                Ok(_) if is_a_difference(part.flavour, visit, step) => None,
                 Ok(packets) => Some(unlike(expected, &packets)),
                 Err(error) => Some(error),
             };
@@ -303,6 +298,14 @@ fn turn(
         }
     }
     Ok(())
+}
+
+/// The README says that it may be told apart by this.
+fn is_a_difference(flavour: Flavour, visit: &Visit, step: usize) -> bool {
+    match flavour {
+        Flavour::MariaDb => visit.asks_behind_a_variable(step),
+        Flavour::MySql97 | Flavour::MySql56 => visit.asks_what_an_update_found(step),
+    }
 }
 
 /// The script of the client that could tell, with the others' turns in between by their numbers.
