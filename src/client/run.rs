@@ -79,8 +79,8 @@ impl Conversation {
                 Said::Command(Command::SetOption(1)) if !failed => lease.multi_statements = false,
                 _ => {}
             }
-            let stayed = steps.replies == 0 && lease.owner() == self.session.id;
-            self.session.note_sent(said, stayed);
+            let undisturbed = steps.replies == 0 && lease.owner() == self.session.id;
+            self.session.note_sent(said, (lease.server(), lease.thread_id), undisturbed);
             lease.own(self.session.id);
             // A statement that was only prepared has left nothing behind, but a variable that it names.
             let is_prepared =

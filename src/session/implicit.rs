@@ -5,7 +5,7 @@
 //! be known without asking, the connection is kept; where it can, the number itself is put into the
 //! question once the connection is gone. Filled by `observe`, asked by `plan`.
 
-use crate::cluster::Role;
+use crate::cluster::{Role, ServerId};
 use crate::session::Session;
 use crate::session::observe::Said;
 use crate::sql::{Effects, Flavour, Statement, Verb};
@@ -29,7 +29,12 @@ pub struct Implicit {
     /// What was sent last was sent to the connection of what was sent before it, with nothing in
     /// front.
     stayed: bool,
+    /// That connection: a session may have used several that nobody else has used since.
+    last_on: Option<Place>,
 }
+
+/// A server, and its number for a connection.
+pub type Place = (ServerId, u32);
 
 impl Default for Implicit {
     fn default() -> Self {
@@ -41,6 +46,7 @@ impl Default for Implicit {
             is_found_there: true,
             is_counted_there: true,
             stayed: true,
+            last_on: None,
         }
     }
 }
@@ -82,7 +88,7 @@ impl Implicit {
         let failed = matches!(summary.end, Some(End::Err { .. }));
         let has_rows = matches!(summary.end, Some(End::Rows));
         let asks = it.effects.has(Effects::DIAGNOSTICS);
-        let shows_list = asks && it.verb == Verb::Show;
+        let shown = (asks && it.verb == Verb::Show && !failed).then(|| Shown::of(text));
         self.row_count = match summary.end {
             Some(End::Ok) => i64::try_from(summary.affected).ok(),
             Some(End::Rows | End::Err { .. }) => Some(-1),
@@ -90,7 +96,10 @@ impl Implicit {
         };
         if summary.warnings > 0 || failed {
             self.warned = Some(role);
-        } else if !asks && (own == Flavour::MySql || names_tables(it)) {
+        } else if self.warned.is_some()
+            && !keeps_warnings(it)
+            && (own == Flavour::MySql || names_tables(it, text))
+        {
             self.warned = None;
         }
         let was_there = std::mem::replace(&mut self.is_found_there, true);
@@ -98,7 +107,11 @@ impl Implicit {
             (self.counted, self.found_rows) = (Some(role), None);
         } else if has_rows && it.verb == Verb::Explain {
             (self.counted, self.found_rows) = (None, None);
-        } else if has_rows && !shows_list {
+        } else if shown == Some(Shown::List) {
+            self.is_found_there = was_there && self.stayed;
+        } else if shown == Some(Shown::Count) {
+            (self.counted, self.found_rows) = (None, Some(1));
+        } else if has_rows && shown.is_none() {
             let finds = it.verb == Verb::Select || shows_columns(text);
             let is_plain = finds && it.statements == 1 && summary.results == 1;
             let rows = is_plain.then_some(summary.rows);
@@ -128,8 +141,8 @@ impl Implicit {
         }
         if summary.warnings > 0 || failed {
             self.warned = Some(role);
-        } else if !it.effects.has(Effects::DIAGNOSTICS)
-            && (own == Flavour::MySql || (names_tables(it) && it.verb != Verb::Call))
+        } else if !keeps_warnings(it)
+            && (own == Flavour::MySql || (names_tables(it, b"") && it.verb != Verb::Call))
         {
             // What a procedure will do is not looked at before it is run.
             self.warned = None;
@@ -198,9 +211,11 @@ impl Implicit {
 }
 
 impl Session {
-    /// It was sent. `stayed`: to the connection that this session used last, with nothing in front.
-    pub fn note_sent(&mut self, said: Said<'_>, stayed: bool) {
+    /// It was sent there. `undisturbed`: nobody else has used that since this session did, and
+    /// nothing was sent in front.
+    pub fn note_sent(&mut self, said: Said<'_>, on: Place, undisturbed: bool) {
         let it = &mut self.implicit;
+        let stayed = it.last_on.replace(on) == Some(on) && undisturbed;
         it.stayed = stayed;
         let counts = match said {
             Said::Statement(..) => true,
@@ -253,28 +268,50 @@ pub(super) fn only_asks(it: &Statement) -> bool {
         && !it.effects.has_any(more)
 }
 
-/// On MariaDB only what names a table clears the warnings of the statement before it.
-fn names_tables(it: &Statement) -> bool {
-    let none = matches!(
-        it.verb,
-        Verb::Set
-            | Verb::Use
-            | Verb::Begin
-            | Verb::Commit
-            | Verb::Rollback
-            | Verb::Savepoint
-            | Verb::UnlockTables
-            | Verb::Prepare
-            | Verb::Deallocate
-    );
-    if none {
-        return false;
+/// It asks for warnings or errors. What asks for a number only (LAST_INSERT_ID() and the like) is a
+/// statement like others.
+fn keeps_warnings(it: &Statement) -> bool {
+    let numbers = Effects::INSERT_ID | Effects::ROW_COUNT | Effects::FOUND_ROWS;
+    it.effects.has(Effects::DIAGNOSTICS) && (it.verb == Verb::Show || !it.effects.has_any(numbers))
+}
+
+/// On MariaDB only what names a table clears the warnings of the statement before it. Where its
+/// tables are not known a word has to do, and without one the connection is not given away.
+fn names_tables(it: &Statement, text: &[u8]) -> bool {
+    if it.tables_known {
+        return !(it.reads.is_empty() && it.writes.is_empty());
     }
-    !it.tables_known
-        || !it.reads.is_empty()
-        || !it.writes.is_empty()
-        || it.statements != 1
-        || it.effects.has(Effects::CALLS_UNKNOWN)
+    let is_one = |word: &[u8]| {
+        ["FROM", "INTO", "UPDATE", "TABLE"]
+            .iter()
+            .any(|it| word.eq_ignore_ascii_case(it.as_bytes()))
+    };
+    text.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').any(is_one)
+}
+
+/// What a SHOW about the statement before it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// Warnings or errors: as many rows as there are, and FOUND_ROWS() stays.
+    List,
+    /// One row, as a SELECT does.
+    Count,
+    Unknown,
+}
+
+impl Shown {
+    fn of(text: &[u8]) -> Self {
+        let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let is_show = words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"SHOW"));
+        let what = words.next().unwrap_or_default();
+        let is = |word: &[u8]| what.eq_ignore_ascii_case(word);
+        match () {
+            () if !is_show => Self::Unknown,
+            () if is(b"WARNINGS") || is(b"ERRORS") => Self::List,
+            () if is(b"COUNT(*)") => Self::Count,
+            () => Self::Unknown,
+        }
+    }
 }
 
 /// SHOW COLUMNS finds what it shows; of other SHOWs some do and some do not.
@@ -381,6 +418,47 @@ mod tests {
             check(Flavour::MariaDb, text, on_mariadb);
             check(Flavour::MySql, text, false);
         }
+        check(Flavour::MySql, "SELECT @@warning_count", true);
+    }
+
+    #[test]
+    fn what_is_shown_of_warnings() {
+        let check =
+            |text: &str, expected| assert_eq!(Shown::of(text.as_bytes()), expected, "{text}");
+        check("SHOW WARNINGS", Shown::List);
+        check("show errors LIMIT 1", Shown::List);
+        check("SHOW COUNT(*) WARNINGS", Shown::Count);
+        check("SHOW/**/WARNINGS", Shown::Unknown);
+        check("SHOW WARNINGS;", Shown::Unknown);
+        check("/* a */ SHOW WARNINGS", Shown::Unknown);
+        check("", Shown::Unknown);
+    }
+
+    #[test]
+    fn warnings_stay_where_they_may_be() {
+        let check = |own: Flavour, text: &str, expected: bool| {
+            let mode = Mode { lexable: true, flavour: own, ..Mode::default() };
+            let it = Classifier::read_once(text.as_bytes(), mode);
+            let mut known = Implicit { warned: Some(Role::Primary), ..Implicit::default() };
+            let summary = Summary { end: Some(End::Rows), ..Summary::default() };
+            known.note((&it, text.as_bytes()), &summary, Role::Primary, own);
+            assert_eq!(known.needs(Role::Primary), expected, "{own:?} {text}");
+        };
+        for (text, on_mariadb) in [
+            ("SELECT a FROM t", false),
+            ("UPDATE t SET a = 1", false),
+            ("SELECT 1", true),
+            ("SELECT @@sql_mode", true),
+            ("SET @a = 1", true),
+            ("SELECT a FROM t WHERE id = LAST_INSERT_ID()", false),
+            ("SELECT ROW_COUNT()", true),
+            // Perhaps.
+            ("CALL p()", true),
+        ] {
+            check(Flavour::MariaDb, text, on_mariadb);
+            check(Flavour::MySql, text, false);
+        }
+        check(Flavour::MySql, "SHOW WARNINGS", true);
         check(Flavour::MySql, "SELECT @@warning_count", true);
     }
 

@@ -2,7 +2,7 @@
 
 use super::client::{Client, Login};
 use super::proxy::{Proxy, Setup};
-use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both};
+use super::stack::{Flavour, PRIMARY, Stack, Tenant, on_both, until};
 use super::statement::prepare;
 
 on_both!(
@@ -10,6 +10,8 @@ on_both!(
     what_is_set_in_front_takes_no_answer_away,
     what_was_counted_is_the_sessions_own,
     a_list_of_fields_has_warnings_of_its_own,
+    an_error_is_asked_for_behind_what_names_no_table,
+    what_a_replica_found_is_asked_behind_a_setting,
     joins_are_too_big_everywhere,
 );
 
@@ -267,6 +269,55 @@ fn a_list_of_fields_has_warnings_of_its_own(flavour: Flavour) {
         told
     });
     assert_eq!(told[0], told[1]);
+}
+
+/// MariaDB keeps it until a table is named; somebody else asks for a connection after each.
+fn an_error_is_asked_for_behind_what_names_no_table(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = stack.tenant("behind");
+    let mut root = stack.root(PRIMARY);
+    root.run(&format!("CREATE TABLE {}.note (n INT)", tenant.name));
+    stack.sync();
+    let two = "[pool]\nmax_connections_per_server = 3";
+    let proxy = Setup::of(&stack).monitored().replicas(&[]).file(two).start();
+    let straight = Client::connect(stack.address(PRIMARY), &tenant.login()).unwrap();
+    let behind =
+        ["SELECT @@sql_mode", "SELECT 1", "SET time_zone = '+01:00'", "SELECT n FROM note"];
+    let told = [straight, proxy.client(&tenant)].map(|mut line| {
+        let mut told = Vec::new();
+        for text in behind {
+            line.refused("INSERT INTO nothing VALUES (1)");
+            line.run(text);
+            // Who comes first has no connection of its own.
+            proxy.client(&tenant).run("UPDATE note SET n = 3");
+            proxy.client(&tenant).run("UPDATE note SET n = 4");
+            told.push(format!("{text}: {}", line.cell("SHOW COUNT(*) ERRORS")));
+        }
+        told
+    });
+    assert_eq!(told[0], told[1]);
+}
+
+/// The session has used both connections last, and one of them only knows.
+fn what_a_replica_found_is_asked_behind_a_setting(flavour: Flavour) {
+    let stack = Stack::shared(flavour);
+    let tenant = stack.tenant("found");
+    let mut root = stack.root(PRIMARY);
+    root.run(&format!("CREATE TABLE {}.note (n INT)", tenant.name));
+    root.run(&format!("INSERT INTO {}.note VALUES (1), (2), (3)", tenant.name));
+    stack.sync();
+    let proxy = Setup::of(&stack).monitored().start();
+    let mut client = proxy.client(&tenant);
+    proxy.wait_for_readers(2);
+    until("a read on a replica", || {
+        client.run("SELECT n FROM note");
+        proxy.metric("forebay_route_total", &["target=\"replica\""]) > 0.0
+    });
+    client.run("SELECT @@last_insert_id, @@identity");
+    client.run("SELECT n FROM note");
+    client.run("SET collation_connection = latin1_german2_ci");
+    client.run("SHOW WARNINGS LIMIT 1");
+    assert_eq!(client.cell("SELECT FOUND_ROWS()"), "3");
 }
 
 const STATEMENTS: [&str; 5] = [
