@@ -10,7 +10,7 @@ use crate::sql::Flavour;
 /// Before this version a server told of a transaction's GTID when it was in the binary log, and of its
 /// rows a moment later: of 96,000 answers of a replica of 5.6 in the midst of writes, 1,000 were
 /// ahead of what it then read. Of the file and offset that it had applied, none of 51,000 was.
-const GTIDS_IN_TIME: u32 = 50_700;
+const GTIDS_IN_TIME: u32 = 50_705;
 
 /// How the positions of the primary, and so of its replicas, are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,8 +147,8 @@ impl Dialect {
     #[must_use]
     pub fn wait_for(self, position: &Position) -> Option<String> {
         Some(match position {
-            // There is no such function before, and no primary whose positions are such sets.
-            Position::MySql(_) if self.version < 50_705 => return None,
+            // There is no such function before either.
+            Position::MySql(_) if self.tells_gtids_too_soon() => return None,
             Position::MySql(set) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}',0.5)"),
             Position::MariaDb(list) => format!("SELECT MASTER_GTID_WAIT('{list}',0.5)"),
             Position::File(place) => {

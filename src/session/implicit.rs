@@ -278,6 +278,10 @@ fn keeps_warnings(it: &Statement) -> bool {
 /// On MariaDB only what names a table clears the warnings of the statement before it. Where its
 /// tables are not known a word has to do, and without one the connection is not given away.
 fn names_tables(it: &Statement, text: &[u8]) -> bool {
+    if it.verb == Verb::Prepare {
+        // Its FROM is followed by a text.
+        return false;
+    }
     if it.tables_known {
         return !(it.reads.is_empty() && it.writes.is_empty());
     }
@@ -398,12 +402,17 @@ mod tests {
         check("SELECT 1", false);
     }
 
+    /// A statement, and a session that was warned before it.
+    fn warned_before(own: Flavour, text: &str) -> (Statement, Implicit) {
+        let mode = Mode { lexable: true, flavour: own, ..Mode::default() };
+        let known = Implicit { warned: Some(Role::Primary), ..Implicit::default() };
+        (Classifier::read_once(text.as_bytes(), mode), known)
+    }
+
     #[test]
     fn a_prepare_clears_the_warnings_if_its_tables_are_looked_at() {
         let check = |own: Flavour, text: &str, expected: bool| {
-            let mode = Mode { lexable: true, flavour: own, ..Mode::default() };
-            let it = Classifier::read_once(text.as_bytes(), mode);
-            let mut known = Implicit { warned: Some(Role::Primary), ..Implicit::default() };
+            let (it, mut known) = warned_before(own, text);
             let summary = Summary { end: Some(End::Ok), ..Summary::default() };
             known.note_prepared(&it, &summary, Role::Reader, own);
             assert_eq!(known.needs(Role::Primary), expected, "{own:?} {text}");
@@ -437,9 +446,7 @@ mod tests {
     #[test]
     fn warnings_stay_where_they_may_be() {
         let check = |own: Flavour, text: &str, expected: bool| {
-            let mode = Mode { lexable: true, flavour: own, ..Mode::default() };
-            let it = Classifier::read_once(text.as_bytes(), mode);
-            let mut known = Implicit { warned: Some(Role::Primary), ..Implicit::default() };
+            let (it, mut known) = warned_before(own, text);
             let summary = Summary { end: Some(End::Rows), ..Summary::default() };
             known.note((&it, text.as_bytes()), &summary, Role::Primary, own);
             assert_eq!(known.needs(Role::Primary), expected, "{own:?} {text}");
@@ -450,6 +457,7 @@ mod tests {
             ("SELECT 1", true),
             ("SELECT @@sql_mode", true),
             ("SET @a = 1", true),
+            ("PREPARE p FROM 'SELECT 1'", true),
             ("SELECT a FROM t WHERE id = LAST_INSERT_ID()", false),
             ("SELECT ROW_COUNT()", true),
             // Perhaps.

@@ -222,13 +222,8 @@ const BETWEEN: [&str; 7] = [
 /// A PING is answered without a server, and a PREPARE may come to a connection of others.
 fn what_was_counted_is_the_sessions_own(flavour: Flavour) {
     let stack = Stack::shared(flavour);
-    let tenant = stack.tenant("counted");
-    let mut root = stack.root(PRIMARY);
-    root.run(&format!("CREATE TABLE {}.note (n INT)", tenant.name));
-    root.run(&format!("INSERT INTO {}.note VALUES (1), (2), (3)", tenant.name));
-    stack.sync();
-    let alone = "[pool]\nmax_connections_per_server = 2";
-    let proxy = Setup::of(&stack).monitored().replicas(&[]).file(alone).start();
+    let (tenant, proxy) = with_note(&stack, "counted", 2);
+    stack.root(PRIMARY).run(&format!("INSERT INTO {}.note VALUES (1), (2), (3)", tenant.name));
     let straight = Client::connect(stack.address(PRIMARY), &tenant.login()).unwrap();
     // There is one connection for both of them.
     let mut told = [straight, proxy.client(&tenant)].map(|mut line| {
@@ -246,15 +241,20 @@ fn what_was_counted_is_the_sessions_own(flavour: Flavour) {
     }
 }
 
+/// A table, and a proxy with so many connections to the primary, the watcher's among them.
+fn with_note(stack: &Stack, name: &str, connections: usize) -> (Tenant, Proxy) {
+    let tenant = stack.tenant(name);
+    stack.root(PRIMARY).run(&format!("CREATE TABLE {}.note (n INT)", tenant.name));
+    stack.sync();
+    let few = format!("[pool]\nmax_connections_per_server = {connections}");
+    let proxy = Setup::of(stack).monitored().replicas(&[]).file(&few).start();
+    (tenant, proxy)
+}
+
 /// MySQL counts it among the warnings that it is deprecated, and says so nowhere.
 fn a_list_of_fields_has_warnings_of_its_own(flavour: Flavour) {
     let stack = Stack::shared(flavour);
-    let tenant = stack.tenant("listed");
-    let mut root = stack.root(PRIMARY);
-    root.run(&format!("CREATE TABLE {}.note (n INT)", tenant.name));
-    stack.sync();
-    let two = "[pool]\nmax_connections_per_server = 3";
-    let proxy = Setup::of(&stack).monitored().replicas(&[]).file(two).start();
+    let (tenant, proxy) = with_note(&stack, "listed", 3);
     let straight = Client::connect(stack.address(PRIMARY), &tenant.login()).unwrap();
     let told = [straight, proxy.client(&tenant)].map(|mut line| {
         let mut other = proxy.client(&tenant);
@@ -274,12 +274,7 @@ fn a_list_of_fields_has_warnings_of_its_own(flavour: Flavour) {
 /// MariaDB keeps it until a table is named; somebody else asks for a connection after each.
 fn an_error_is_asked_for_behind_what_names_no_table(flavour: Flavour) {
     let stack = Stack::shared(flavour);
-    let tenant = stack.tenant("behind");
-    let mut root = stack.root(PRIMARY);
-    root.run(&format!("CREATE TABLE {}.note (n INT)", tenant.name));
-    stack.sync();
-    let two = "[pool]\nmax_connections_per_server = 3";
-    let proxy = Setup::of(&stack).monitored().replicas(&[]).file(two).start();
+    let (tenant, proxy) = with_note(&stack, "behind", 3);
     let straight = Client::connect(stack.address(PRIMARY), &tenant.login()).unwrap();
     let behind =
         ["SELECT @@sql_mode", "SELECT 1", "SET time_zone = '+01:00'", "SELECT n FROM note"];

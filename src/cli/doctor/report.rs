@@ -179,7 +179,7 @@ impl Report {
                 format!("its position is hidden: {}", primary.grant(primary.log_privilege()));
             self.note(Weight::Better, primary, text);
         }
-        let is_told = !primary.tells_gtids_too_soon && self.is_told(primary) && by_gtid;
+        let is_told = !primary.tells_gtids_too_soon && self.note_log(primary) && by_gtid;
         let is_logged = primary.is_on("log_bin");
         let is_full = primary.setting("binlog_row_image").is_none_or(|image| image == "FULL");
         self.grade = Some(match () {
@@ -190,8 +190,8 @@ impl Report {
         });
     }
 
-    /// What its log, once it is followed, tells of a write. True: which tables it has changed.
-    fn is_told(&mut self, primary: &Facts) -> bool {
+    /// What its log lacks for whoever follows it. True: it tells which tables a write has changed.
+    fn note_log(&mut self, primary: &Facts) -> bool {
         let follows = primary.has_privilege("REPLICATION SLAVE");
         if !follows {
             let text =

@@ -65,7 +65,10 @@ impl Visit {
     /// Warnings behind a statement that names a user variable and no table: MariaDB leaves them as
     /// they were, and the connection was reset for it, as the README says.
     pub(super) fn asks_behind_a_variable(&self, step: usize) -> bool {
-        let names_variable = |text: &str| text.contains("@a") || text.contains("@b");
+        let names_variable = |text: &str| {
+            let others = text.replace("@@", "");
+            others.contains("@a") || others.contains("@b")
+        };
         let names_table =
             |text: &str| ["FROM", "INTO", "UPDATE"].iter().any(|it| text.contains(it));
         let before = (0..step).rev().map(|at| match &self.steps[at] {
